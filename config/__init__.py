@@ -1,0 +1,1 @@
+"""How the service is set up: settings and accounts, read once at start and frozen."""

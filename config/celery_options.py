@@ -1,0 +1,81 @@
+"""Celery's options, queues and beat schedule."""
+
+from typing import Any, Final
+
+from refundry import QUEUE_INTAKE
+
+#: The service's own tasks; after intake they carry identifiers only.
+TASK_SUBMIT: Final = "refunds.submit"
+TASK_POLL: Final = "refunds.poll"
+TASK_SWEEP: Final = "refunds.sweep"
+TASK_ANNOUNCE: Final = "refunds.announce"
+
+QUEUE_SUBMIT: Final = "refunds.submit"
+QUEUE_POLL: Final = "refunds.poll"
+QUEUE_ANNOUNCE: Final = "refunds.announce"
+QUEUES: Final = (QUEUE_INTAKE, QUEUE_SUBMIT, QUEUE_POLL, QUEUE_ANNOUNCE)
+
+#: Seconds after which an unacknowledged message is delivered again.
+VISIBILITY_TIMEOUT_S: Final = 300
+#: Beat's ticks come every second and are worthless when the next one is there.
+TICK_S: Final = 1.0
+#: A worker that was never tuned: threads wait for providers, so many fit one process.
+CONCURRENCY: Final = 32
+
+
+def celery_options(broker_url: str) -> dict[str, Any]:
+    """Options of the service's app; what each is for stands in ``docs/reference.md``."""
+    return {
+        "broker_url": broker_url,
+        "include": ["tasks.intake", "tasks.submit", "tasks.poll", "tasks.announce"],
+        "task_default_queue": QUEUE_SUBMIT,
+        "task_queues": {name: {"exchange": name, "routing_key": name} for name in QUEUES},
+        "task_routes": {
+            TASK_SUBMIT: {"queue": QUEUE_SUBMIT},
+            TASK_SWEEP: {"queue": QUEUE_POLL},
+            TASK_POLL: {"queue": QUEUE_POLL},
+            TASK_ANNOUNCE: {"queue": QUEUE_ANNOUNCE},
+        },
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_retry_on_worker_lost": True,
+        "task_send_sent_event": True,
+        "worker_send_task_events": True,
+        "worker_consumer": "tasks.consumer:RecordingConsumer",
+        "worker_pool": "threads",
+        "worker_concurrency": CONCURRENCY,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": _transport_options(broker_url),
+        "timezone": "UTC",
+        "beat_schedule": _beat_schedule(),
+        "beat_max_loop_interval": TICK_S,
+    }
+
+
+def _transport_options(broker_url: str) -> dict[str, Any]:
+    if not broker_url.startswith(("redis", "rediss", "unix", "sentinel")):
+        return {}
+    return {
+        "visibility_timeout": VISIBILITY_TIMEOUT_S,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "max_connections": 200,
+    }
+
+
+def _beat_schedule() -> dict[str, dict[str, Any]]:
+    ticks = (TASK_POLL, TASK_SWEEP, TASK_ANNOUNCE)
+    return {
+        name: {"task": name, "schedule": TICK_S, "options": {"expires": 2 * TICK_S}}
+        for name in ticks
+    }

@@ -1,0 +1,62 @@
+"""The merchants file: whom the providers know, and by which secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from simulator.providers.base import Provider
+from simulator.providers.hkrt import Hkrt
+from simulator.providers.quickpay import QuickPay
+
+
+class MerchantsError(Exception):
+    """Raised when the merchants file cannot be used."""
+
+
+def read_providers(path: Path) -> dict[str, Provider]:
+    """Every provider by name, set up from ``{"hkrt": {ID: {"access_key": …}}, "quickpay": {}}``."""
+    merchants = _load(path)
+    for name, value in merchants.items():
+        if name not in _MAKERS:
+            raise MerchantsError(f"{path}: {name!r} is no provider; known are {', '.join(_MAKERS)}")
+        if not isinstance(value, dict):
+            raise MerchantsError(f"{path}: {name} must be an object of merchants")
+    return {name: make(merchants.get(name, {}), path) for name, make in _MAKERS.items()}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        merchants = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise MerchantsError(f"cannot read the merchants file {path}: {error.strerror}") from None
+    except ValueError:
+        raise MerchantsError(f"the merchants file {path} is not JSON in UTF-8") from None
+    if not isinstance(merchants, dict):
+        raise MerchantsError(f"{path}: a JSON object of providers is needed")
+    return merchants
+
+
+def _make_hkrt(merchants: dict[str, Any], path: Path) -> Provider:
+    keys = {
+        access_id: merchant.get("access_key") if isinstance(merchant, dict) else None
+        for access_id, merchant in merchants.items()
+    }
+    for access_id, key in keys.items():
+        if not isinstance(key, str) or not key:
+            raise MerchantsError(f"{path}: hkrt merchant {access_id!r} has no access_key text")
+    return Hkrt({access_id: str(key) for access_id, key in keys.items()})
+
+
+def _make_quickpay(merchants: dict[str, Any], path: Path) -> Provider:
+    if merchants:
+        raise MerchantsError(f"{path}: quickpay signs nothing, so it takes no merchants: {{}}")
+    return QuickPay()
+
+
+_MAKERS: dict[str, Callable[[dict[str, Any], Path], Provider]] = {
+    "quickpay": _make_quickpay,
+    "hkrt": _make_hkrt,
+}

@@ -1,0 +1,1 @@
+"""The providers the simulator plays, one module each."""

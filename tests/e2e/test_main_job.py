@@ -1,0 +1,124 @@
+"""The main job on real processes, compared refund by refund with the provider's book."""
+
+import json
+from pathlib import Path
+
+import redis
+import requests
+
+from refundry import State
+from tests.e2e.stack import FINAL, Job, Stack
+from tests.simulator.harness import KEY
+
+#: Every way to lose an answer that ends within the shortened timeouts.
+FAULTS = (
+    "ok",
+    "timeout_after",
+    "reset_after",
+    "reset_before",
+    "http_500_after",
+    "http_500_before",
+    "truncated",
+    "headers_cut",
+    "garbage",
+    "bad_signature",
+    "redirect",
+    "wrong_amount",
+    "wrong_number",
+    "unknown_code",
+)
+FATES = ("succeed", "decline", "pending:2", "pending_decline:2", "unknown:2", "succeed")
+
+
+def batch(stack: Stack, name: str) -> list[Job]:
+    """Forty refunds and more on ten orders and more, over both accounts."""
+    jobs = []
+    for account in ("qp", "hk"):
+        for number, fault in enumerate(FAULTS):
+            job = stack.job(account, f"{name}{number // 3}", 100 + number)
+            jobs.append(stack.plan(job, fate="succeed", submit=[fault]))
+        for number, fate in enumerate(FATES):
+            job = stack.job(account, f"{name}F{number // 2}", 200 + number)
+            jobs.append(stack.plan(job, fate=fate, query=["not_found", "ok"][number % 2 :]))
+    return jobs
+
+
+def test_every_refund_of_a_batch_ends_as_the_providers_book_says(stack: Stack) -> None:
+    jobs = batch(stack, "BATCH")
+    assert len(jobs) >= 40
+    assert len({(job["account"], job["order_no"]) for job in jobs}) >= 10
+    stack.produce(jobs)
+    stack.compare_with_the_book(jobs)
+    assert stack.overlaps() == []
+
+
+def test_refunds_of_one_order_never_overlap_and_never_exceed_what_was_paid(stack: Stack) -> None:
+    stack.sim.control("dial", {"provider": "quickpay", "latency_s": [0.05, 0.15]})
+    orders = [f"RACE{number}" for number in range(8)]
+    pairs = [[stack.job("qp", order, 500), stack.job("qp", order, 500)] for order in orders]
+    thirds = [stack.job("qp", order, 1) for order in orders]
+    jobs = [job for pair in pairs for job in pair]
+    stack.produce(jobs)
+    stack.await_states(jobs, set(State))
+    stack.produce(thirds)
+    stack.compare_with_the_book(jobs)
+    assert stack.overlaps() == []
+    for job in thirds:
+        shown = json.loads(stack.refundry("status", job["refund_no"], "--json", code=1))
+        assert shown["refused"][0]["code"] == "over_refund"
+    stack.sim.control("dial", {"provider": "quickpay", "latency_s": [0, 0]})
+
+
+def test_a_worker_killed_after_the_provider_executed_executes_nothing_twice(
+    stack: Stack,
+) -> None:
+    jobs = [stack.job(account, "KILLED", 300) for account in ("qp", "hk")]
+    for job in jobs:
+        stack.plan(job, fate="succeed", submit=["slow:4"])
+    stack.produce(jobs)
+    for job in jobs:
+        stack.sim.await_log(event="EXECUTED", refund=job["refund_no"])
+    stack.kill_workers()
+    stack.compare_with_the_book(jobs)
+    for job in jobs:
+        events = json.loads(stack.refundry("status", job["refund_no"], "--json"))["events"]
+        assert "reaped" in [event["kind"] for event in events]
+
+
+def test_what_intake_has_taken_survives_the_loss_of_the_broker(stack: Stack) -> None:
+    stack.refundry("pause", "qp")
+    jobs = [stack.job("qp", f"FLUSHED{number % 7}", 50) for number in range(20)]
+    stack.produce(jobs)
+    stack.await_states(jobs, {"queued"})
+    with redis.Redis.from_url(stack.service.urls["broker"]) as broker:
+        broker.flushall()
+    stack.refundry("resume", "qp")
+    stack.compare_with_the_book(jobs)
+
+
+def test_flower_knows_every_refund_of_a_batch_and_nothing_secret(stack: Stack) -> None:
+    jobs = [stack.job("hk", f"FLOWER{number % 5}", 50) for number in range(20)]
+    stack.produce(jobs)
+    stack.await_states(jobs, FINAL)
+    answer = requests.get(f"{stack.service.urls['flower']}/api/tasks?limit=100000", timeout=10)
+    assert answer.status_code == 200
+    assert [job for job in jobs if job["refund_no"] not in answer.text] == []
+    assert KEY not in answer.text
+    assert _files_with(stack.service.home, KEY) == []
+
+
+def test_a_failed_refund_is_sent_again_on_request_and_only_then(stack: Stack) -> None:
+    job = stack.plan(stack.job("qp", "AGAIN", 700), fate=["decline", "succeed"])
+    stack.produce([job, job])
+    stack.await_states([job], {"failed"})
+    stack.produce([job])
+    stack.refundry("resubmit", job["refund_no"], "--account=qp", "--after-attempt=1")
+    stack.await_states([job], {"succeeded"})
+    stack.refundry("resubmit", job["refund_no"], "--account=qp", "--after-attempt=1")
+    stack.compare_with_the_book([job])
+    assert stack.sim.entry(job["refund_no"])["submits"] == 2
+
+
+def _files_with(folder: Path, secret: str) -> list[Path]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files if secret.encode() in path.read_bytes()]

@@ -1,0 +1,118 @@
+"""What each provider sends to the byte, and what every answer on file shows."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.providers.conformance import SUBJECTS
+from tests.providers.harness import (
+    GOLDEN,
+    OK,
+    RawServer,
+    account,
+    call_to,
+    facts,
+    once,
+    read_both,
+    wire_to,
+)
+from worker.errors import NoAnswer
+from worker.providers.base import Provider, load_provider
+from worker.providers.http import Answer
+
+NAMES = sorted(path.stem for path in GOLDEN.glob("*.json"))
+BASE = "https://pay.example/root"
+RIGHT = {name: "the page's example, refunded" for name in NAMES} | {"hkrt": "the page's example"}
+
+
+def cases(part: str) -> list[Any]:
+    """Every case of a part of the files, named after its provider and itself."""
+    found = []
+    for name in NAMES:
+        for case in json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))[part]:
+            found.append(pytest.param(name, case, id=f"{name}: {case['case']}"))
+    return found
+
+
+def provider_of(name: str, case: dict[str, Any], base_url: str = BASE) -> Provider:
+    return load_provider(account(name, base_url, **case.get("account", {})))
+
+
+def test_every_provider_has_its_golden_bytes() -> None:
+    assert sorted(subject.name for subject in SUBJECTS) == NAMES
+
+
+class TestCalls:
+    @pytest.mark.parametrize(("name", "case"), cases("calls"))
+    def test_a_call_has_exactly_these_bytes(self, name: str, case: dict[str, Any]) -> None:
+        provider = provider_of(name, case)
+        refund = facts(**case.get("facts", {}))
+        for _ in range(2):  # a number sent again carries the same content
+            call = getattr(provider, case["to"])(refund)
+            assert call.body.decode("utf-8") == case["body"]
+            assert call.url == BASE + case["url"]
+            assert call.headers == case["headers"]
+
+    @pytest.mark.parametrize(("name", "case"), cases("calls"))
+    def test_a_call_goes_over_the_wire_byte_for_byte(self, name: str, case: dict[str, Any]) -> None:
+        with RawServer(once(OK)) as server, wire_to(server.url) as wire:
+            provider = provider_of(name, case, server.url)
+            wire.post(getattr(provider, case["to"])(facts(**case.get("facts", {}))))
+            head, _, body = server.requests[0].partition(b"\r\n\r\n")
+        assert body.decode("utf-8") == case["body"]
+        assert head.startswith(f"POST {case['url']} HTTP/1.1\r\n".encode())
+        for header, value in case["headers"].items():
+            assert f"\r\n{header}: {value}".encode() in head
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(("name", "case"), cases("answers"))
+    def test_an_answer_shows_what_the_page_says(self, name: str, case: dict[str, Any]) -> None:
+        refund = facts(**case.get("facts", {}))
+        answer = Answer(status=200, body=case["body"].encode())
+        both = read_both(provider_of(name, case), refund, answer)
+        outcomes = {"submission": both[:1], "reply": both[1:]}.get(case.get("to", ""), both)
+        for outcome in outcomes:
+            shown = {
+                "verdict": outcome.verdict.value if outcome else "no answer",
+                "code": outcome and outcome.code,
+                "message": outcome and outcome.message,
+                "number": outcome and outcome.provider_refund_no,
+            }
+            expected = {key: case[key] for key in shown if key in case}
+            assert {key: shown[key] for key in expected} == expected
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_right_answer_cut_anywhere_is_no_answer(self, name: str) -> None:
+        case = right_answer(name)
+        provider, refund = provider_of(name, case), facts(**case["facts"])
+        body = case["body"].encode()
+        assert all(read_both(provider, refund, Answer(status=200, body=body)))
+        for length in range(len(body)):
+            cut = Answer(status=200, body=body[:length])
+            assert read_both(provider, refund, cut) == [None, None]
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_right_answer_cut_anywhere_on_the_wire_is_no_answer(self, name: str) -> None:
+        case = right_answer(name)
+        provider, refund = provider_of(name, case), facts(**case["facts"])
+        body = case["body"].encode()
+        whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        said = [whole]
+        with RawServer(lambda peer: once(said[0])(peer)) as server, wire_to(server.url) as wire:
+            assert all(read_both(provider, refund, wire.post(call_to(server.url))))
+            for length in range(0, len(whole), 3):
+                said[0] = whole[:length]
+                with suppress(NoAnswer):
+                    answer = wire.post(call_to(server.url))
+                    assert read_both(provider, refund, answer) == [None, None]
+
+
+def right_answer(name: str) -> dict[str, Any]:
+    """The page's own example of a success."""
+    answers = [param.values for param in cases("answers")]
+    return next(case for owner, case in answers if owner == name and case["case"] == RIGHT[name])

@@ -1,0 +1,124 @@
+"""Settings: read once at the start, wrong ones named, secrets never shown."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from config.celery_options import VISIBILITY_TIMEOUT_S, celery_options
+from config.errors import ConfigError
+from config.settings import Settings, load_settings
+
+SECRET = "hunter2-hunter2-hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith(("REFUNDRY_", "CELERY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_everything_has_a_default_below_the_home_folder(tmp_path: Path) -> None:
+    settings = load_settings()
+    assert settings.home == tmp_path / ".refundry"
+    assert settings.embeds_broker
+    assert settings.database() == f"sqlite:///{tmp_path / '.refundry' / 'ledger.sqlite'}"
+    assert settings.accounts == Path("accounts.toml")
+    assert settings.flower_port is None
+
+
+def test_each_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given_values = {
+        "HOME": "elsewhere",
+        "BROKER_URL": "amqp://a:b@broker/",
+        "REDIS_URL": "redis://locks:6379/1",
+        "DATABASE_URL": "postgresql://u:p@db/refunds",
+        "ACCOUNTS": "etc/accounts.toml",
+        "FLOWER_PORT": "5555",
+        "FLOWER_AUTH": "ops:secret:with:colons",
+    }
+    for name, value in given_values.items():
+        monkeypatch.setenv(f"REFUNDRY_{name}", value)
+    settings = load_settings()
+    assert settings.home == tmp_path / "elsewhere"
+    assert settings.broker() == "amqp://a:b@broker/"
+    assert settings.redis() == "redis://locks:6379/1"
+    assert settings.database() == "postgresql+psycopg://u:p@db/refunds"
+    assert settings.accounts == Path("etc/accounts.toml")
+    assert settings.flower_port == 5555
+    assert settings.flower_auth is not None
+    assert settings.flower_auth.get_secret_value() == "ops:secret:with:colons"
+
+
+def test_the_locks_are_in_the_broker_where_that_is_a_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFUNDRY_BROKER_URL", "redis://broker:6379/0")
+    assert load_settings().redis() == "redis://broker:6379/0"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_reached_through_psycopg_3(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFUNDRY_DATABASE_URL", f"{scheme}://u:p@db/refunds")
+    assert load_settings().database() == "postgresql+psycopg://u:p@db/refunds"
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        load_settings().flower_port = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REFUNDRY_FLOWER_PORT", "0"),
+        ("REFUNDRY_FLOWER_PORT", "65536"),
+        ("REFUNDRY_FLOWER_PORT", "http"),
+        ("REFUNDRY_FLOWER_AUTH", SECRET),
+        ("REFUNDRY_FLOWER_AUTH", f":{SECRET}"),
+        ("REFUNDRY_FLOWER_AUTH", f"{SECRET}:"),
+        ("CELERY_BROKER_URL", f"redis://:{SECRET}@other/0"),
+        ("CELERY_RESULT_BACKEND", f"redis://:{SECRET}@other/0"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_not_shown(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=name) as caught:
+        load_settings()
+    assert SECRET not in str(caught.value)
+
+
+def test_celerys_own_variable_may_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REFUNDRY_BROKER_URL", "CELERY_BROKER_URL"):
+        monkeypatch.setenv(name, "redis://broker/0")
+    assert load_settings().broker() == "redis://broker/0"
+
+
+def test_a_missing_broker_or_redis_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ConfigError, match=r"refundry up.*REFUNDRY_BROKER_URL"):
+        load_settings().broker()
+    monkeypatch.setenv("REFUNDRY_BROKER_URL", "amqp://broker/")
+    with pytest.raises(ConfigError, match="REFUNDRY_REDIS_URL"):
+        load_settings().redis()
+
+
+def test_settings_show_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BROKER_URL", "REDIS_URL", "DATABASE_URL", "FLOWER_AUTH"):
+        monkeypatch.setenv(f"REFUNDRY_{name}", f"redis://u:{SECRET}@host/0")
+    shown = load_settings()
+    assert isinstance(shown, Settings)
+    assert SECRET not in f"{shown!r} {shown} {shown.model_dump()} {shown.model_dump_json()}"
+
+
+def test_a_message_is_taken_again_only_after_its_worker_must_have_ended() -> None:
+    options = celery_options("redis://broker/0")
+    assert options["broker_transport_options"]["visibility_timeout"] == VISIBILITY_TIMEOUT_S
+    assert options["task_acks_late"]
+    assert options["accept_content"] == ["json"]

@@ -1,0 +1,85 @@
+"""From every standing that a refund can reach, every decision keeps what was promised."""
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.builders import RULES
+from tests.unit.life import Life
+from worker.refund import Rules
+
+#: One "not found" is as good as three here: what counts is what follows.
+QUICK = replace(RULES, not_found_needed=1, not_found_over=timedelta())
+KINDS = {
+    "resubmits": (QUICK, True),
+    "replays a decline": (QUICK, False),
+    "resubmits, lets go on acceptance": (replace(QUICK, releases_on_acceptance=True), True),
+    "replays a decline, waits for funds": (replace(QUICK, funds_same_number=True), False),
+    "does not deduplicate": (replace(QUICK, deduplicates=False), False),
+}
+
+
+def key(life: Life) -> Hashable:
+    """What makes two moments of a life the same."""
+    standing = replace(life.standing, not_found_since=None)
+    attempts, outcomes = tuple(life.attempts.items()), tuple(sorted(life.outcomes.items()))
+    way = (life.reply, life.flying, life.past_grace, life.record, life.executed)
+    return standing, attempts, outcomes, way
+
+
+def branch(life: Life, move: int) -> Life:
+    """The life after one of its moves."""
+    after = replace(life, attempts=dict(life.attempts), outcomes=dict(life.outcomes), refused=[])
+    list(after.moves())[move][1]()
+    return after
+
+
+@pytest.mark.parametrize(("rules", "frees_declined"), KINDS.values(), ids=KINDS)
+def test_two_attempts_go_right_in_every_order_of_events(rules: Rules, frees_declined: bool) -> None:
+    start = Life(rules=rules, frees_declined=frees_declined)
+    seen: dict[Hashable, tuple[Hashable, str]] = {key(start): ((), "")}
+    waiting = deque([start])
+    while waiting:
+        life = waiting.popleft()
+        for number, (name, _) in enumerate(life.moves()):
+            after = branch(life, number)
+            if after.standing.attempt > 2 or key(after) in seen:
+                continue
+            seen[key(after)] = (key(life), name)
+            assert not after.broken(), (after.broken(), history(seen, key(after)))
+            waiting.append(after)
+    assert len(seen) > 1000
+
+
+def history(seen: dict[Hashable, tuple[Hashable, str]], end: Hashable) -> list[str]:
+    """The moves that led somewhere."""
+    names: list[str] = []
+    while end != ():
+        end, name = seen[end]
+        names.insert(0, name)
+    return names
+
+
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    needed=st.integers(1, 2),
+    choices=st.lists(st.integers(0, 59), max_size=60),
+)
+@settings(max_examples=400, deadline=None)
+def test_long_lives_go_right(kind: str, needed: int, choices: list[int]) -> None:
+    rules, frees_declined = KINDS[kind]
+    life = Life(rules=replace(rules, not_found_needed=needed), frees_declined=frees_declined)
+    told = []
+    for choice in choices:
+        moves = list(life.moves())
+        if not moves:
+            return
+        name, move = moves[choice % len(moves)]
+        told.append(name)
+        move()
+        assert not life.broken(), (life.broken(), told)

@@ -1,0 +1,40 @@
+"""The ``refundry`` command; a file a group. Exit codes: see :mod:`worker.cli.output`."""
+
+import typer
+
+from worker.cli import operations, refunds
+from worker.cli.demo import demo
+from worker.cli.doctor import doctor
+from worker.cli.problems import explained
+from worker.cli.up import up
+
+app = typer.Typer(
+    name="refundry",
+    help="An asynchronous refund processor.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up)
+app.command("doctor")(doctor)
+app.command("demo")(demo)
+app.command("request")(refunds.request)
+app.command("status")(refunds.status)
+app.command("list")(refunds.list_refunds)
+app.command("refused")(refunds.list_refused)
+app.command("export")(refunds.export)
+app.command("resubmit")(refunds.resubmit)
+app.command("cancel")(refunds.cancel)
+app.command("audit")(operations.audit)
+app.command("pause")(operations.pause)
+app.command("resume")(operations.resume)
+app.command("hold")(operations.hold)
+app.command("release")(operations.release)
+app.add_typer(operations.case_commands, name="case")
+app.add_typer(operations.db_commands, name="db")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    with explained():
+        app()

@@ -1,0 +1,1 @@
+"""What ``refundry demo`` is made of."""

@@ -1,0 +1,104 @@
+"""``refundry audit|case|db|pause|resume|hold|release``: for operators and finance people."""
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from config.settings import load_settings
+from worker.audit import Finding, audit_order
+from worker.cli.output import EXIT_REFUSED, fail, print_json, print_line, print_table
+from worker.cli.refunds import AccountName, Json
+from worker.cli.setting import open_ledger
+from worker.ledger import migrate, reports
+from worker.ledger.whole import paused_accounts, whole_orders
+from worker.runtime import build_runtime
+from worker.steps import command
+
+case_commands = typer.Typer(help="Cases: what a person has to look at.", no_args_is_help=True)
+db_commands = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+
+
+def audit(as_json: Json = False) -> None:
+    """Hold the ledger against I1-I10: a line a breach, exit code 1; a backlog is a warning."""
+    ledger = open_ledger()
+    found: list[Finding] = []
+    orders = 0
+    with ledger.read() as connection:
+        paused, now = paused_accounts(connection), ledger.now(connection)
+        for whole in whole_orders(connection):
+            orders += 1
+            found += audit_order(whole, paused, now)
+    breaches = [one for one in found if not one.warning]
+    if as_json:
+        shown = [dataclasses.asdict(one) for one in found]
+        print_json({"orders": orders, "breaches": len(breaches), "findings": shown})
+    else:
+        for one in found:
+            word = "warning" if one.warning else "breach"
+            print_line(f"{word} {one.promise} {one.row}: {one.said}")
+        print_line(f"{orders} orders, {len(breaches)} breaches")
+    if breaches:
+        raise SystemExit(EXIT_REFUSED)
+
+
+@case_commands.command("list")
+def list_cases(
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1000, as_json: Json = False
+) -> None:
+    """List the open cases, the oldest first."""
+    with open_ledger().read() as connection:
+        rows = [dataclasses.asdict(row) for row in reports.open_cases(connection, limit)]
+    if as_json:
+        print_json(rows)
+        return
+    columns = [field.name for field in dataclasses.fields(reports.CaseRow)]
+    print_table("Open cases (amounts in fen)", columns, [list(row.values()) for row in rows])
+
+
+@case_commands.command("show")
+def show_case(case_id: int, as_json: Json = False) -> None:
+    """Show one case with its evidence."""
+    with open_ledger().read() as connection:
+        row = reports.get_case(connection, case_id)
+    if row is None:
+        fail(f"there is no case {case_id}", EXIT_REFUSED)
+    shown = dataclasses.asdict(row)
+    if as_json:
+        print_json(shown)
+    else:
+        print_table(f"Case {case_id}", ("", ""), shown.items())
+
+
+@db_commands.command("upgrade")
+def upgrade() -> None:
+    """Create the schema or bring it up to date."""
+    migrate.upgrade(load_settings().database())
+    print_line("the schema is up to date")
+
+
+def pause(
+    account: str, reason: Annotated[str, typer.Option(help="Why, for people.")] = "by an operator"
+) -> None:
+    """Stop sending for an account; asking goes on, nothing fails."""
+    command.pause(open_ledger(), account, reason)
+    print_line(f"paused {account}")
+
+
+def resume(account: str) -> None:
+    """Send again for an account."""
+    command.resume(open_ledger(), account)
+    print_line(f"resumed {account}")
+
+
+def hold(order_no: str, account: AccountName) -> None:
+    """Keep an order's refunds from being sent; prints the token that releases it."""
+    print_line(command.hold_order(build_runtime(load_settings()), account, order_no))
+
+
+def release(
+    order_no: str, account: AccountName, token: Annotated[str, typer.Option(help="The hold's.")]
+) -> None:
+    """Let a held order's refunds go again."""
+    command.release_order(build_runtime(load_settings()), account, order_no, token)
+    print_line(f"released {order_no}")

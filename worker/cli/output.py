@@ -1,0 +1,52 @@
+"""What the commands print, and the exit codes they end with."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Final, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+EXIT_DONE: Final = 0
+#: Refused or breached.
+EXIT_REFUSED: Final = 1
+EXIT_USAGE: Final = 2
+#: A needed service is away.
+EXIT_AWAY: Final = 3
+
+#: Width of a table that goes to a file or a pipe, in characters.
+_FILE_WIDTH: Final = 200
+
+#: For people; plain text when standard output is not a terminal.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+def print_line(text: str) -> None:
+    """One line on standard output, flushed, exactly as it stands."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def print_json(value: object) -> None:
+    """One JSON value on a line of its own; what JSON does not know is printed as text."""
+    print_line(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table for people."""
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console.print(table)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """One line on standard error, then the end of the process with ``code``."""
+    sys.stderr.write(f"refundry: {' '.join(message.split())}\n")
+    raise SystemExit(code)
+
+
+def yuan(fen: int) -> str:
+    """Fen as yuan with two places."""
+    return f"{fen // 100}.{fen % 100:02d}"

@@ -1,0 +1,40 @@
+"""Turns the errors that an operator can do something about into one clear line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from config.errors import BrokerNotStarted, ConfigError
+from refundry import SendFailed
+from worker.cli.output import EXIT_AWAY, EXIT_REFUSED, EXIT_USAGE, fail
+from worker.errors import Refused, ServiceAway
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End the process with a line and an exit code instead of a traceback."""
+    try:
+        yield
+    except BrokerNotStarted as error:
+        fail(str(error), EXIT_AWAY)
+    except ConfigError as error:
+        fail(str(error), EXIT_USAGE)
+    except Refused as error:
+        fail(str(error), EXIT_REFUSED)
+    except (ServiceAway, SendFailed) as error:
+        fail(str(error), EXIT_AWAY)
+    except redis.RedisError as error:
+        fail(f"Redis: {_first_line(error)}", EXIT_AWAY)
+    except OperationalError as error:
+        fail(database_problem(error), EXIT_AWAY)
+
+
+def database_problem(error: DBAPIError) -> str:
+    """What the database said, and what to do; never the statement with its values."""
+    return f"database: {_first_line(error.orig)}; is it up, and was `refundry db upgrade` run?"
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).splitlines() or ["no answer"])[0]

@@ -1,0 +1,40 @@
+"""Every error of the service::
+
+RefundryError
+├── Refused           a job or a command that cannot be done, with a code and a reason
+│   └── Conflict      a used refund number that carries other content
+├── NotSent           provably nothing of a request has left this machine
+├── NoAnswer          a request may have been sent and no trustworthy answer came
+└── ServiceAway       the broker, the database or Redis does not answer
+"""
+
+
+class RefundryError(Exception):
+    """Raised when something goes wrong that this service has a word for."""
+
+
+class Refused(RefundryError):
+    """Raised when a job or a command cannot be done as asked.
+
+    ``code`` is stable and for programs, the message says what was wrong and what to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Conflict(Refused):
+    """Raised when a refund number is used again with other content."""
+
+
+class NotSent(RefundryError):
+    """Raised when a request provably never left: look-up, connect, TLS, or our own veto."""
+
+
+class NoAnswer(RefundryError):
+    """Raised when a request may have been sent and nothing trustworthy came back."""
+
+
+class ServiceAway(RefundryError):
+    """Raised when the broker, the database or Redis does not answer."""

@@ -1,0 +1,1 @@
+"""The ledger: tables, the constraints that guard them, and every query."""

@@ -1,0 +1,139 @@
+"""The connection to the ledger: one engine a process, write and read transactions, the clock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, Protocol, cast
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    make_url,
+    select,
+)
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from worker.errors import ServiceAway
+from worker.ledger.types import UtcTime
+
+#: SQLite has one writer at a time; this is how long a second one waits, in seconds.
+SQLITE_WAIT_S: Final = 30
+#: PostgreSQL's codes for a database that is there but cannot be worked with now: read-only,
+#: no such table or column (not migrated yet), no privilege.
+_AWAY_STATES: Final = frozenset({"25006", "42P01", "42703", "42501"})
+#: Connections a process may hold: its threads, and a few for ticks.
+POOL_SIZE: Final = 40
+
+
+class Clock(Protocol):
+    """The time that the ledger goes by, as an SQL expression."""
+
+    def expression(self, dialect: str) -> ColumnElement[datetime]:
+        """An expression of type :class:`UtcTime`."""
+
+
+class DatabaseClock:
+    """The database's own clock, read when the statement runs, not when its transaction began."""
+
+    def expression(self, dialect: str) -> ColumnElement[datetime]:
+        if dialect == "postgresql":
+            return func.clock_timestamp(type_=UtcTime())
+        return literal_column("strftime('%Y-%m-%d %H:%M:%f000', 'now')", UtcTime())
+
+
+class FixedClock:
+    """A clock that somebody sets; for tests."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def expression(self, dialect: str) -> ColumnElement[datetime]:
+        return bindparam("fixed_now", self.now, type_=UtcTime(), unique=True)
+
+
+class Ledger:
+    """Opens transactions. A write transaction on SQLite takes the writer's place at once."""
+
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self._clock = clock or DatabaseClock()
+
+    def now(self, connection: Connection) -> datetime:
+        """The ledger's time."""
+        return connection.execute(
+            select(self._clock.expression(self.engine.dialect.name))
+        ).scalar_one()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block.
+
+        Raises:
+            ServiceAway: the database does not answer; whether a commit took place is unknown.
+        """
+        with _away(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only transaction; the same errors."""
+        with _away(), self.engine.connect() as connection:
+            connection.execution_options(refundry_read=True)
+            with connection.begin():
+                yield connection
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise ServiceAway(f"the database does not answer: {error.orig}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated or _sqlstate(error) in _AWAY_STATES:
+            raise ServiceAway(f"the database cannot be used: {error.orig}") from error
+        raise
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def create_ledger_engine(url: str) -> Engine:
+    """An engine for ``url``: SQLite (WAL, full sync, foreign keys) or PostgreSQL (psycopg 3)."""
+    if make_url(url).get_backend_name() == "sqlite":
+        return _sqlite_engine(url)
+    return create_engine(
+        url, pool_size=POOL_SIZE, max_overflow=10, connect_args={"connect_timeout": 5}
+    )
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=10,
+        connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's begin event below speaks for itself
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = cast(dict[str, Any], connection.get_execution_options()).get("refundry_read")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,188 @@
+"""Queries on what is only added: events, cases, announcements, refused jobs."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
+
+from refundry import Event, State
+from worker.ledger.tables import announcements, cases, events, refused_jobs
+from worker.refund import Case
+
+#: Who owns a case until a person takes it.
+FIRST_OWNER: Final = "operations"
+#: What is kept of a refused job, in characters of its JSON text.
+MAX_JOB_TEXT: Final = 4000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Announcement:
+    """One announcement that is to be delivered."""
+
+    id: int
+    refund_id: int | None
+    target: dict[str, Any]
+    payload: dict[str, Any]
+    tries: int
+    created_at: datetime
+
+
+def append_event(
+    connection: Connection,
+    refund_id: int,
+    seq: int,
+    state: State,
+    kind: str,
+    attempt: int,
+    detail: dict[str, Any],
+    at: datetime,
+) -> None:
+    """Append the event that a change of a refund's row stands on."""
+    connection.execute(
+        insert(events).values(
+            refund_id=refund_id,
+            seq=seq,
+            state=state,
+            kind=kind,
+            attempt=attempt,
+            detail=detail,
+            at=at,
+        )
+    )
+
+
+def open_case(
+    connection: Connection, refund_id: int, kind: Case, evidence: dict[str, Any], now: datetime
+) -> bool:
+    """Open a case; False if one of this kind is open already."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    written = connection.execute(
+        dialect.insert(cases)
+        .values(refund_id=refund_id, kind=kind, owner=FIRST_OWNER, opened_at=now, evidence=evidence)
+        .on_conflict_do_nothing(
+            index_elements=["refund_id", "kind"], index_where=text("closed_at IS NULL")
+        )
+    )
+    return written.rowcount > 0
+
+
+def has_open_case(connection: Connection, refund_id: int) -> bool:
+    """Whether a person has still to look at this refund."""
+    found = connection.execute(
+        select(cases.c.id).where(cases.c.refund_id == refund_id, text("closed_at IS NULL"))
+    )
+    return found.first() is not None
+
+
+def add_announcement(
+    connection: Connection,
+    refund_id: int | None,
+    event: Event,
+    target: dict[str, Any],
+    payload: dict[str, Any],
+    now: datetime,
+) -> None:
+    """Note what is to be told, in the transaction that makes it true."""
+    connection.execute(
+        insert(announcements).values(
+            refund_id=refund_id,
+            event=event,
+            target=target,
+            payload=payload,
+            created_at=now,
+            due_at=now,
+        )
+    )
+
+
+def claim_announcements(
+    connection: Connection, now: datetime, until: datetime, limit: int
+) -> list[Announcement]:
+    """Due announcements, the oldest of each refund only, claimed until ``until``."""
+    earlier = aliased(announcements)
+    not_first = (
+        select(earlier.c.id)
+        .where(
+            earlier.c.refund_id == announcements.c.refund_id,
+            earlier.c.id < announcements.c.id,
+            earlier.c.delivered_at.is_(None),
+        )
+        .exists()
+    )
+    due = and_(announcements.c.delivered_at.is_(None), announcements.c.due_at <= now)
+    rows = connection.execute(
+        select(announcements)
+        .where(due, ~not_first)
+        .order_by(announcements.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if rows:
+        connection.execute(
+            update(announcements)
+            .where(announcements.c.id.in_([row.id for row in rows]))
+            .values(due_at=until)
+        )
+    return [
+        Announcement(
+            id=row.id,
+            refund_id=row.refund_id,
+            target=row.target,
+            payload=row.payload,
+            tries=row.tries,
+            created_at=row.created_at,
+        )
+        for row in rows
+    ]
+
+
+def announced(connection: Connection, ids: list[int], now: datetime) -> None:
+    """These announcements were delivered."""
+    connection.execute(
+        update(announcements).where(announcements.c.id.in_(ids)).values(delivered_at=now)
+    )
+
+
+def announce_later(connection: Connection, announcement_id: int, due_at: datetime) -> None:
+    """This announcement was not taken; try again at ``due_at``."""
+    connection.execute(
+        update(announcements)
+        .where(announcements.c.id == announcement_id)
+        .values(due_at=due_at, tries=announcements.c.tries + 1)
+    )
+
+
+def record_refused_job(
+    connection: Connection, task: str, job: object, code: str, reason: str, now: datetime
+) -> None:
+    """Keep a refused job; the same job refused again for the same cause is counted, not copied."""
+    body = json.dumps(job, sort_keys=True, default=repr)
+    named = job if isinstance(job, dict) else {}
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(
+        dialect.insert(refused_jobs)
+        .values(
+            digest=hashlib.sha256(f"{task}\n{body}".encode()).hexdigest(),
+            task=task,
+            account=_short_text(named.get("account")),
+            refund_no=_short_text(named.get("refund_no")),
+            code=code,
+            reason=reason,
+            job=body[:MAX_JOB_TEXT],
+            first_at=now,
+            last_at=now,
+        )
+        .on_conflict_do_update(
+            index_elements=["digest", "code"],
+            set_={"times": refused_jobs.c.times + 1, "last_at": now, "reason": reason},
+        )
+    )
+
+
+def _short_text(value: object) -> str | None:
+    return value[:64].replace("\x00", "") if isinstance(value, str) else None

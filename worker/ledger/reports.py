@@ -1,0 +1,195 @@
+"""Queries that people and programs read by: lists, timelines, cases, refused jobs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, func, select, text
+
+from worker.ledger.tables import (
+    accounts,
+    attempts,
+    cases,
+    events,
+    orders,
+    refunds,
+    refused_jobs,
+)
+
+#: Rows fetched at once, so that an export of millions needs little memory.
+CHUNK: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportRow:
+    """One refund as other systems read it; the amount is in fen."""
+
+    account: str
+    provider: str
+    order_no: str
+    refund_no: str
+    amount: int
+    state: str
+    provider_refund_no: str | None
+    attempts: int
+    #: The open case's kind, or None.
+    case: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """One event of a refund."""
+
+    seq: int
+    at: datetime
+    kind: str
+    state: str
+    attempt: int
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseRow:
+    """One case."""
+
+    id: int
+    kind: str
+    owner: str
+    opened_at: datetime
+    closed_at: datetime | None
+    account: str
+    order_no: str
+    refund_no: str
+    amount: int
+    state: str
+    evidence: dict[str, Any]
+
+
+def _refund_rows() -> Select[Any]:
+    open_case = (
+        select(func.min(cases.c.kind))
+        .where(cases.c.refund_id == refunds.c.id, text("cases.closed_at IS NULL"))
+        .scalar_subquery()
+    )
+    return (
+        select(
+            refunds.c.id,
+            refunds.c.account,
+            accounts.c.provider,
+            orders.c.order_no,
+            refunds.c.refund_no,
+            refunds.c.amount,
+            refunds.c.state,
+            refunds.c.provider_refund_no,
+            refunds.c.attempt.label("attempts"),
+            open_case.label("case"),
+        )
+        .join(orders, orders.c.id == refunds.c.order_id)
+        .join(accounts, accounts.c.name == refunds.c.account)
+        .order_by(refunds.c.id)
+    )
+
+
+def _export_row(row: Any) -> ExportRow:
+    return ExportRow(**{name: row._mapping[name] for name in ExportRow.__slots__})
+
+
+def export_rows(connection: Connection) -> Iterator[ExportRow]:
+    """Every refund, in the order of intake."""
+    last = 0
+    while rows := connection.execute(_refund_rows().where(refunds.c.id > last).limit(CHUNK)).all():
+        yield from map(_export_row, rows)
+        last = rows[-1].id
+
+
+def list_rows(
+    connection: Connection, state: str | None, account: str | None, limit: int
+) -> list[ExportRow]:
+    """The latest refunds, of one state or account where given."""
+    query = _refund_rows().order_by(None).order_by(refunds.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(refunds.c.state == state)
+    if account is not None:
+        query = query.where(refunds.c.account == account)
+    return [_export_row(row) for row in connection.execute(query)]
+
+
+def timeline(connection: Connection, refund_id: int) -> list[Moment]:
+    """The events of a refund, the first first."""
+    rows = connection.execute(
+        select(events).where(events.c.refund_id == refund_id).order_by(events.c.seq)
+    )
+    return [Moment(**{name: row._mapping[name] for name in Moment.__slots__}) for row in rows]
+
+
+def attempt_rows(connection: Connection, refund_id: int) -> list[dict[str, Any]]:
+    """The attempts of a refund, the first first."""
+    rows = connection.execute(
+        select(
+            attempts.c.number,
+            attempts.c.status,
+            attempts.c.started_at,
+            attempts.c.finished_at,
+            attempts.c.code,
+            attempts.c.message,
+        )
+        .where(attempts.c.refund_id == refund_id)
+        .order_by(attempts.c.number)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def _case_rows() -> Select[Any]:
+    return (
+        select(
+            cases,
+            refunds.c.account,
+            orders.c.order_no,
+            refunds.c.refund_no,
+            refunds.c.amount,
+            refunds.c.state,
+        )
+        .join(refunds, refunds.c.id == cases.c.refund_id)
+        .join(orders, orders.c.id == refunds.c.order_id)
+    )
+
+
+def _case_row(row: Any) -> CaseRow:
+    return CaseRow(**{name: row._mapping[name] for name in CaseRow.__slots__})
+
+
+def open_cases(connection: Connection, limit: int) -> list[CaseRow]:
+    """Open cases, the oldest first."""
+    query = _case_rows().where(text("cases.closed_at IS NULL")).order_by(cases.c.opened_at)
+    return [_case_row(row) for row in connection.execute(query.limit(limit))]
+
+
+def get_case(connection: Connection, case_id: int) -> CaseRow | None:
+    """One case."""
+    row = connection.execute(_case_rows().where(cases.c.id == case_id)).first()
+    return _case_row(row) if row else None
+
+
+def cases_of(connection: Connection, refund_id: int) -> list[CaseRow]:
+    """The cases of a refund, the oldest first."""
+    query = _case_rows().where(cases.c.refund_id == refund_id).order_by(cases.c.id)
+    return [_case_row(row) for row in connection.execute(query)]
+
+
+def _refused(query: Select[Any]) -> Select[Any]:
+    shown = ("task", "account", "refund_no", "code", "reason", "times", "first_at", "last_at")
+    chosen = query.with_only_columns(*(refused_jobs.c[name] for name in shown))
+    return chosen.order_by(refused_jobs.c.last_at.desc())
+
+
+def refused_rows(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The jobs refused last."""
+    rows = connection.execute(_refused(select(refused_jobs)).limit(limit))
+    return [dict(row._mapping) for row in rows]
+
+
+def refused_of(connection: Connection, refund_no: str) -> list[dict[str, Any]]:
+    """Why jobs of this refund number were refused, the latest first."""
+    query = select(refused_jobs).where(refused_jobs.c.refund_no == refund_no)
+    return [dict(row._mapping) for row in connection.execute(_refused(query))]

@@ -1,0 +1,253 @@
+"""The tables and the constraints in them; triggers are in :mod:`worker.ledger.guards`.
+
+Amounts are integer fen, times are UTC. What must always hold (I2, I3, I7, the uniqueness of
+numbers) is written here, so that no fault in the code above can break it.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from refundry import State
+from worker.ledger.types import Fen, Json, RowId, UtcTime
+from worker.refund import Attempt
+
+metadata = MetaData(
+    naming_convention={
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _one_of(column: str, values: type[State] | type[Attempt]) -> str:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({listed})"
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+#: What the holder of an order, or the oldest that waits for it, looks like.
+OPEN_ON_ORDER: Final = "holds_order OR state = 'queued'"
+#: Whom polling may ask about.
+ASKABLE: Final = "due_at IS NOT NULL AND state IN ('unknown', 'pending', 'failed', 'succeeded')"
+
+_HOLDS_AS_THE_STATE_SAYS = (
+    "CASE state WHEN 'queued' THEN holds_order = (open_sent > 0)"
+    " WHEN 'submitting' THEN holds_order WHEN 'unknown' THEN holds_order"
+    " WHEN 'pending' THEN holds_order = (NOT releases)"
+    " ELSE NOT holds_order END"
+)
+_SENT_AS_THE_STATE_SAYS = (
+    "CASE WHEN state IN ('submitting', 'unknown', 'pending') THEN open_sent > 0"
+    " WHEN state IN ('failed', 'canceled') THEN open_sent = 0 ELSE open_sent >= 0 END"
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("provider", String(64), nullable=False),
+    Column("merchant", String(200), nullable=False),
+    Column("paused_at", UtcTime),
+    Column("paused_reason", Text),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", RowId, Identity(always=False), primary_key=True),
+    Column("merchant", String(200), nullable=False),
+    Column("order_no", String(64), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("order_amount", Fen, nullable=False),
+    Column("paid_amount", Fen, nullable=False),
+    Column("paid_stated", Boolean, nullable=False),
+    Column("refunded_before", Fen, nullable=False),
+    Column("before_stated", Boolean, nullable=False),
+    Column("reserved", Fen, nullable=False, server_default="0"),
+    Column("refunded", Fen, nullable=False, server_default="0"),
+    Column("excess", Fen, nullable=False, server_default="0"),
+    Column("paid_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("wake_at", UtcTime),
+    Column("spaced_until", UtcTime),
+    Column("frozen_at", UtcTime),
+    Column("hold_token", String(64)),
+    Column("held_at", UtcTime),
+    UniqueConstraint("merchant", "order_no"),
+    CheckConstraint("refunded_before + refunded + reserved <= paid_amount", name="not_over"),
+    CheckConstraint("paid_amount <= order_amount", name="paid_within_total"),
+    CheckConstraint(
+        "paid_amount > 0 AND refunded_before >= 0 AND reserved >= 0 AND refunded >= 0"
+        " AND excess >= 0",
+        name="no_negative",
+    ),
+    CheckConstraint("(hold_token IS NULL) = (held_at IS NULL)", name="hold_is_whole"),
+    _partial("ix_orders_wake", "wake_at", where="wake_at IS NOT NULL"),
+)
+
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("id", RowId, Identity(always=False), primary_key=True),
+    Column("order_id", ForeignKey("orders.id"), nullable=False),
+    Column("account", ForeignKey("accounts.name"), nullable=False),
+    Column("merchant", String(200), nullable=False),
+    Column("refund_no", String(64), nullable=False),
+    Column("amount", Fen, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("holds_order", Boolean, nullable=False),
+    Column("releases", Boolean, nullable=False),
+    Column("event_seq", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("open_sent", Integer, nullable=False),
+    Column("known", Boolean, nullable=False),
+    Column("not_found", Integer, nullable=False),
+    Column("not_found_since", UtcTime),
+    Column("contested_reserved", Fen, nullable=False, server_default="0"),
+    Column("contested_excess", Fen, nullable=False, server_default="0"),
+    Column("provider_refund_no", String(128)),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("fingerprint", String(64), nullable=False),
+    Column("request", Json, nullable=False),
+    Column("announce", Json),
+    Column("accepted_at", UtcTime, nullable=False),
+    Column("state_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime),
+    Column("case_at", UtcTime),
+    Column("asked", Integer, nullable=False, server_default="0"),
+    Column("asked_at", UtcTime),
+    Column("last_answer", Text),
+    UniqueConstraint("merchant", "refund_no"),
+    ForeignKeyConstraint(
+        ["id", "event_seq", "state"],
+        ["events.refund_id", "events.seq", "events.state"],
+        name="fk_refunds_last_event",
+        deferrable=True,
+        initially="DEFERRED",
+        use_alter=True,
+    ),
+    CheckConstraint("amount > 0", name="amount"),
+    CheckConstraint(_one_of("state", State), name="state"),
+    CheckConstraint(_HOLDS_AS_THE_STATE_SAYS, name="holds_as_the_state_says"),
+    CheckConstraint(_SENT_AS_THE_STATE_SAYS, name="sent_as_the_state_says"),
+    CheckConstraint(
+        "0 <= open_sent AND open_sent <= sent AND sent <= attempt", name="attempts_counted"
+    ),
+    CheckConstraint(
+        "contested_reserved >= 0 AND contested_excess >= 0"
+        " AND contested_reserved + contested_excess <= amount",
+        name="contested_within_amount",
+    ),
+    _partial("uq_refunds_holds_order", "order_id", where="holds_order", unique=True),
+    _partial("ix_refunds_open_on_order", "order_id", "holds_order", "id", where=OPEN_ON_ORDER),
+    _partial("ix_refunds_due", "account", "due_at", where=ASKABLE),
+    _partial("ix_refunds_case", "case_at", where="case_at IS NOT NULL"),
+    Index("ix_refunds_order", "order_id"),
+    Index("ix_refunds_refund_no", "refund_no"),
+    Index("ix_refunds_state", "state", "id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("refund_id", ForeignKey("refunds.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("status", String(12), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("lease_until", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+    Column("code", String(64), nullable=False, server_default=""),
+    Column("message", Text, nullable=False, server_default=""),
+    CheckConstraint("number > 0", name="number"),
+    CheckConstraint(_one_of("status", Attempt), name="status"),
+    _partial("uq_attempts_live", "refund_id", where="status = 'started'", unique=True),
+    _partial("ix_attempts_lease", "lease_until", where="status = 'started'"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("refund_id", ForeignKey("refunds.id"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("state", String(12), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("detail", Json, nullable=False),
+    CheckConstraint(_one_of("state", State), name="state"),
+    CheckConstraint("seq > 0", name="seq"),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", RowId, Identity(always=False), primary_key=True),
+    Column("refund_id", ForeignKey("refunds.id"), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("opened_at", UtcTime, nullable=False),
+    Column("closed_at", UtcTime),
+    Column("evidence", Json, nullable=False),
+    _partial("uq_cases_open", "refund_id", "kind", where="closed_at IS NULL", unique=True),
+    _partial("ix_cases_open", "opened_at", where="closed_at IS NULL"),
+)
+
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("id", RowId, Identity(always=False), primary_key=True),
+    Column("refund_id", ForeignKey("refunds.id")),
+    Column("event", String(12), nullable=False),
+    Column("target", Json, nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("delivered_at", UtcTime),
+    _partial("ix_announcements_due", "due_at", where="delivered_at IS NULL"),
+    _partial("ix_announcements_refund", "refund_id", "id", where="delivered_at IS NULL"),
+)
+
+refused_jobs = Table(
+    "refused_jobs",
+    metadata,
+    Column("id", RowId, Identity(always=False), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("task", String(64), nullable=False),
+    Column("account", Text),
+    Column("refund_no", Text),
+    Column("code", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("times", BigInteger, nullable=False, server_default="1"),
+    Column("first_at", UtcTime, nullable=False),
+    Column("last_at", UtcTime, nullable=False),
+    UniqueConstraint("digest", "code"),
+    Index("ix_refused_jobs_last", "last_at"),
+    Index("ix_refused_jobs_refund_no", "refund_no"),
+)

@@ -1,0 +1,75 @@
+"""Reads orders with all that belongs to them, for the audit: in chunks, each by its index."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, select
+
+from worker.ledger.rows import Order, order_of
+from worker.ledger.tables import accounts, attempts, cases, events, orders, refunds
+
+#: Orders read at once.
+CHUNK: Final = 200
+
+Values = dict[str, Any]
+
+
+@dataclass(kw_only=True, slots=True)
+class WholeRefund:
+    """A refund's row with its events, attempts and cases, each in its order."""
+
+    row: Values
+    events: list[Values] = field(default_factory=list)
+    attempts: list[Values] = field(default_factory=list)
+    cases: list[Values] = field(default_factory=list)
+
+
+@dataclass(kw_only=True, slots=True)
+class WholeOrder:
+    """An order with its refunds, in the order of intake."""
+
+    order: Order
+    refunds: list[WholeRefund] = field(default_factory=list)
+
+
+def whole_orders(connection: Connection) -> Iterator[WholeOrder]:
+    """Every order, the oldest first."""
+    last = 0
+    while rows := connection.execute(
+        select(orders).where(orders.c.id > last).order_by(orders.c.id).limit(CHUNK)
+    ).all():
+        yield from _with_refunds(connection, rows)
+        last = rows[-1].id
+
+
+def paused_accounts(connection: Connection) -> set[str]:
+    """Names of the accounts that are paused."""
+    paused = select(accounts.c.name).where(accounts.c.paused_at.is_not(None))
+    return set(connection.execute(paused).scalars())
+
+
+def _with_refunds(connection: Connection, rows: Any) -> Iterator[WholeOrder]:
+    found = {row.id: WholeOrder(order=order_of(row)) for row in rows}
+    by_id: dict[int, WholeRefund] = {}
+    query = select(refunds).where(refunds.c.order_id.in_(found)).order_by(refunds.c.id)
+    for row in connection.execute(query):
+        whole = WholeRefund(row=dict(row._mapping))
+        by_id[row.id] = whole
+        found[row.order_id].refunds.append(whole)
+    for table, name in ((events, "events"), (attempts, "attempts"), (cases, "cases")):
+        for refund_id, rows_of_it in _grouped(connection, table, list(by_id)).items():
+            setattr(by_id[refund_id], name, rows_of_it)
+    yield from found.values()
+
+
+def _grouped(connection: Connection, table: Any, ids: list[int]) -> dict[int, list[Values]]:
+    grouped: dict[int, list[Values]] = defaultdict(list)
+    if not ids:
+        return grouped
+    query = select(table).where(table.c.refund_id.in_(ids)).order_by(*table.primary_key.columns)
+    row: Row[Any]
+    for row in connection.execute(query):
+        grouped[row.refund_id].append(dict(row._mapping))
+    return grouped

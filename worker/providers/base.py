@@ -1,0 +1,129 @@
+"""What a provider is to the steps: data about its nature, and how to ask and read.
+
+A provider is one module. It builds calls and reads answers; it never sends, locks or commits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from config.accounts import Account, explain
+from config.errors import ConfigError
+from refundry import RefundRequest
+from worker.providers.http import Answer, Call
+from worker.refund import Outcome
+
+#: Entry-point group under which an installed package offers a provider of its own.
+ENTRY_POINTS: Final = "refundry.providers"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traits:
+    """The nature of a provider, as its page says."""
+
+    #: A number sent twice is executed once.
+    deduplicates: bool
+    #: A failed refund may be sent again under its own number.
+    resubmits: bool
+    #: The next refund of an order may go once the one before is accepted.
+    allows_until_accepted: bool
+    #: How long a success is asked about again.
+    watch_days: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefundFacts:
+    """What a call is made of; amounts in fen."""
+
+    order_no: str
+    refund_no: str
+    amount: int
+    order_amount: int
+    paid_amount: int
+    paid_at: datetime | None
+    reason: str
+    operator: str
+    items: list[Any]
+    extra: dict[str, Any]
+    provider_refund_no: str | None
+
+
+class Provider(Protocol):
+    """One provider's module, set up for one account."""
+
+    traits: Traits
+    #: Who orders and refund numbers belong to, unique among all providers.
+    merchant: str
+
+    def check(self, request: RefundRequest) -> list[str]:
+        """What the provider's page would refuse of this request, a sentence each."""
+
+    def submission(self, facts: RefundFacts) -> Call:
+        """The call that submits a refund."""
+
+    def read_submission(self, facts: RefundFacts, answer: Answer) -> Outcome:
+        """What the answer to a submission shows. Raises NoAnswer where it cannot be trusted."""
+
+    def question(self, facts: RefundFacts) -> Call:
+        """The call that asks what became of a refund."""
+
+    def read_reply(self, facts: RefundFacts, answer: Answer) -> Outcome:
+        """What the reply to a question shows. Raises NoAnswer where it cannot be trusted."""
+
+
+class Options(BaseModel):
+    """Base of a provider's own settings in ``accounts.toml``; unknown ones are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+OwnOptions = TypeVar("OwnOptions", bound=Options)
+
+
+def read_options(account: Account, model: type[OwnOptions]) -> OwnOptions:
+    """The account's own settings, validated.
+
+    Raises:
+        ConfigError: naming the account and the setting.
+    """
+    try:
+        return model.model_validate(dict(account.options), context={"folder": account.folder})
+    except ValidationError as error:
+        raise ConfigError(explain(f"accounts.{account.name}", error)) from None
+
+
+def load_provider(account: Account) -> Provider:
+    """The account's provider: a module of this package, or a package's entry point.
+
+    Raises:
+        ConfigError: no such provider, or settings that it does not take.
+    """
+    provider = _maker(account)(account)
+    _check_serialisation(account, provider.traits)
+    return provider
+
+
+def _maker(account: Account) -> Callable[[Account], Provider]:
+    offered = entry_points(group=ENTRY_POINTS)
+    if account.provider in offered.names:
+        return cast(Callable[[Account], Provider], offered[account.provider].load())
+    name = f"worker.providers.{account.provider}"
+    if account.provider.isidentifier() and find_spec(name):
+        module = import_module(name)
+        if hasattr(module, "provider"):
+            return cast(Callable[[Account], Provider], module.provider)
+    raise ConfigError(f"accounts.{account.name}: there is no provider {account.provider!r}")
+
+
+def _check_serialisation(account: Account, traits: Traits) -> None:
+    if account.serialisation == "until_accepted" and not traits.allows_until_accepted:
+        raise ConfigError(
+            f"accounts.{account.name}: {account.provider} allows no refund of an order before the "
+            "one before is final; remove serialisation"
+        )

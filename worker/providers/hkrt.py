@@ -1,0 +1,153 @@
+"""``hkrt``: JSON with an MD5 signature, ``refundquery``, amounts in yuan (seed 001)."""
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from config.accounts import Account
+from config.secret_values import SecretText
+from refundry import RefundRequest
+from worker.errors import NoAnswer
+from worker.providers.base import Options, Provider, RefundFacts, Traits, read_options
+from worker.providers.formats import (
+    dump_object,
+    fen_of_yuan,
+    read_object,
+    said,
+    text_of,
+    yuan,
+)
+from worker.providers.http import Answer, Call
+from worker.providers.signatures import md5_matches, md5_sign
+from worker.refund import Outcome, Verdict
+
+_TAKEN: Final = "10000"
+_NOT_FOUND: Final = "10404"
+_VERDICTS: Final = {"1": Verdict.SUCCEEDED, "2": Verdict.REJECTED, "3": Verdict.KNOWN}
+#: "只能是数字、大小写字母" (seed 001, out_refund_no).
+_REFUND_NO: Final = re.compile(r"[0-9A-Za-z]{1,64}")
+
+
+class HkrtOptions(Options):
+    """The account's own settings."""
+
+    access_id: Annotated[str, Field(min_length=1, max_length=64)]
+    access_key: SecretText
+    #: Part of the path; ``wx`` and ``polymeric`` are the known ones.
+    channel: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")] = "wx"
+
+
+class Hkrt:
+    """The provider for one account."""
+
+    traits = Traits(deduplicates=True, resubmits=False, allows_until_accepted=True, watch_days=30)
+
+    def __init__(self, account: Account) -> None:
+        self._options = read_options(account, HkrtOptions)
+        self._pay_url = f"{account.base_url}/api/v1/pay/{self._options.channel}"
+        self._definitive = account.definitive_codes
+        self._funds = account.funds_codes
+        self.merchant = f"hkrt/{self._options.access_id}"
+
+    def check(self, request: RefundRequest) -> list[str]:
+        problems = []
+        if not _REFUND_NO.fullmatch(request.refund_no):
+            problems.append("refund_no: hkrt takes up to 64 digits and letters, nothing else")
+        if request.currency != "CNY":
+            problems.append(f"currency: hkrt settles in CNY, not {request.currency}")
+        for name in ("items", "extra"):
+            if getattr(request, name):
+                problems.append(f"{name}: hkrt's page has no field for it; leave it out")
+        return problems
+
+    def submission(self, facts: RefundFacts) -> Call:
+        fields = {
+            "out_refund_no": facts.refund_no,
+            "out_trade_no": facts.order_no,
+            "refund_amount": yuan(facts.amount),
+        }
+        return self._call("refund", fields)
+
+    def question(self, facts: RefundFacts) -> Call:
+        """By the platform's number once it is known (the page prefers it), else by ours."""
+        if facts.provider_refund_no:
+            return self._call("refundquery", {"refund_no": facts.provider_refund_no})
+        return self._call("refundquery", {"out_refund_no": facts.refund_no})
+
+    def read_submission(self, facts: RefundFacts, answer: Answer) -> Outcome:
+        fields = self._read(answer)
+        if text_of(fields, "return_code") != _TAKEN:
+            return self._not_taken(fields, Verdict.UNKNOWN)
+        outcome = self._read_status(facts, fields)
+        error = text_of(fields, "error_code")
+        if outcome.verdict is Verdict.SUCCEEDED or not error:
+            return outcome
+        if error in self._funds:
+            return self._outcome(Verdict.FUNDS, fields)
+        return self._outcome(Verdict.REJECTED, fields) if error in self._definitive else outcome
+
+    def read_reply(self, facts: RefundFacts, answer: Answer) -> Outcome:
+        fields = self._read(answer)
+        code = text_of(fields, "return_code")
+        if code == _NOT_FOUND:
+            return self._not_taken(fields, Verdict.NOT_FOUND)
+        if code != _TAKEN:
+            return self._not_taken(fields, Verdict.UNKNOWN)
+        return self._read_status(facts, fields)
+
+    def _call(self, name: str, fields: dict[str, Any]) -> Call:
+        fields = {"accessid": self._options.access_id, **fields}
+        fields["sign"] = md5_sign(fields, self._options.access_key.get_secret_value())
+        return Call(
+            url=f"{self._pay_url}/{name}",
+            body=dump_object(fields),
+            headers={"Content-Type": "application/json; charset=utf-8"},
+        )
+
+    def _read(self, answer: Answer) -> dict[str, Any]:
+        if answer.status != 200:
+            raise NoAnswer(f"HTTP status {answer.status}")
+        fields = read_object(answer.body)
+        if not md5_matches(fields, self._options.access_key.get_secret_value()):
+            raise NoAnswer("the answer's signature is wrong")
+        return fields
+
+    def _not_taken(self, fields: dict[str, Any], verdict: Verdict) -> Outcome:
+        return Outcome(
+            verdict=verdict,
+            code=said(text_of(fields, "return_code")),
+            message=said(text_of(fields, "return_msg")),
+        )
+
+    def _read_status(self, facts: RefundFacts, fields: dict[str, Any]) -> Outcome:
+        self._must_be_about(facts, fields)
+        status = text_of(fields, "refund_status")
+        if not status:
+            raise NoAnswer("the answer has no refund_status")
+        return self._outcome(_VERDICTS.get(status, Verdict.UNKNOWN), fields)
+
+    def _outcome(self, verdict: Verdict, fields: dict[str, Any]) -> Outcome:
+        return Outcome(
+            verdict=verdict,
+            code=said(text_of(fields, "error_code") or text_of(fields, "refund_status"))[:64],
+            message=said(text_of(fields, "error_msg") or text_of(fields, "status_msg")),
+            provider_refund_no=said(text_of(fields, "refund_no"))[:128] or None,
+        )
+
+    def _must_be_about(self, facts: RefundFacts, fields: dict[str, Any]) -> None:
+        """Lenient about what is missing, but our number or the platform's must be there."""
+        ours, theirs = text_of(fields, "out_refund_no"), text_of(fields, "refund_no")
+        wrong = (ours and ours != facts.refund_no) or (
+            facts.provider_refund_no and theirs and theirs != facts.provider_refund_no
+        )
+        if wrong or not (ours or (facts.provider_refund_no and theirs)):
+            raise NoAnswer(f"the answer is about refund {said(ours or theirs)!r}")
+        amount = text_of(fields, "refund_amount")
+        if fen_of_yuan(amount, sign_ignored=True) != facts.amount:
+            raise NoAnswer(f"the answer's amount is {said(amount)!r}")
+
+
+def provider(account: Account) -> Provider:
+    """The provider for an account of ``accounts.toml``."""
+    return Hkrt(account)

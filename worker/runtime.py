@@ -1,0 +1,143 @@
+"""What a worker process works with, built once a process, after any fork."""
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Final
+
+from config.accounts import Account, load_accounts
+from config.celery_options import VISIBILITY_TIMEOUT_S
+from config.errors import ConfigError
+from config.settings import Settings, load_settings
+from worker.errors import Refused
+from worker.ledger.engine import Ledger, create_ledger_engine
+from worker.ledger.orders import ensure_account
+from worker.order_lock import OrderLocks
+from worker.providers.base import Provider, load_provider
+from worker.providers.http import Wire
+from worker.refund import Rules
+
+#: Questions a process asks at once, over all accounts.
+ASKERS: Final = 16
+
+
+class Line:
+    """One account at work: its settings, its provider and its connections."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.provider: Provider = load_provider(account)
+        self.wire = Wire(account)
+        #: Held while this process asks for the account, so that a provider that hangs holds up
+        #: one tick, not all of them.
+        self.asking = threading.Lock()
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What decisions need to know of the account."""
+        account = self.account
+        return Rules(
+            deduplicates=self.provider.traits.deduplicates,
+            attempts_max=account.attempts_max,
+            not_found_needed=account.not_found_needed,
+            not_found_over=timedelta(seconds=account.scaled(account.not_found_over_s)),
+            funds_same_number=account.funds_same_number,
+            releases_on_acceptance=account.serialisation == "until_accepted",
+        )
+
+    @property
+    def watch_days(self) -> int:
+        """How long a success is asked about again."""
+        days = self.account.watch_days
+        return self.provider.traits.watch_days if days is None else days
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Everything the steps are given."""
+
+    ledger: Ledger
+    lines: Mapping[str, Line]
+    locks: OrderLocks
+    askers: ThreadPoolExecutor
+
+    def line(self, account: str) -> Line:
+        """The account's line.
+
+        Raises:
+            Refused: there is no such account.
+        """
+        if account not in self.lines:
+            known = ", ".join(sorted(self.lines)) or "none"
+            raise Refused("unknown_account", f"account {account!r} is not one of: {known}")
+        return self.lines[account]
+
+    @property
+    def longest_lease_s(self) -> float:
+        """The lease that every account's attempts fit in: the order lock's life."""
+        return max((line.account.lease_s for line in self.lines.values()), default=60.0)
+
+
+def suspended_clock() -> float:
+    """Seconds by a clock that counts the time a machine was suspended, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def build_lines(accounts: Mapping[str, Account]) -> dict[str, Line]:
+    """The accounts at work.
+
+    Raises:
+        ConfigError: a provider that is not there, or leases the broker would not wait for.
+    """
+    _refuse_unclear_merchants(accounts)
+    for account in accounts.values():
+        if 2 * account.lease_s >= VISIBILITY_TIMEOUT_S:
+            raise ConfigError(
+                f"accounts.{account.name}: send_deadline_s + total_timeout_s + 20 is "
+                f"{account.lease_s:g} s; it must stay below {VISIBILITY_TIMEOUT_S / 2:g} s"
+            )
+    return {name: Line(account) for name, account in accounts.items()}
+
+
+def _refuse_unclear_merchants(accounts: Mapping[str, Account]) -> None:
+    """Two accounts of one merchant share orders; where only ``merchant`` says so, it must."""
+    seen: dict[tuple[str, str], Account] = {}
+    for account in accounts.values():
+        other = seen.setdefault((account.provider, account.base_url), account)
+        unclear = account.merchant is None or other.merchant is None
+        if other is not account and unclear and account.provider == "quickpay":
+            raise ConfigError(
+                f"accounts.{account.name} and accounts.{other.name} share a base_url: "
+                "set merchant on both, to the same value if they share orders"
+            )
+
+
+def build_runtime(settings: Settings) -> Runtime:
+    """Build everything from the settings and note the accounts in the ledger."""
+    lines = build_lines(load_accounts(settings.accounts))
+    ledger = Ledger(create_ledger_engine(settings.database()))
+    with ledger.write() as connection:
+        for name, line in sorted(lines.items()):
+            ensure_account(connection, name, line.account.provider, line.provider.merchant)
+    return Runtime(
+        ledger=ledger,
+        lines=lines,
+        locks=OrderLocks(settings.redis()),
+        askers=ThreadPoolExecutor(ASKERS, thread_name_prefix="asker"),
+    )
+
+
+_building = threading.Lock()
+_built: list[Runtime] = []
+
+
+def get_runtime() -> Runtime:
+    """This process's runtime, built at the first call."""
+    with _building:
+        if not _built:
+            _built.append(build_runtime(load_settings()))
+        return _built[0]

@@ -1,0 +1,153 @@
+"""What producers and operators may ask for: resubmission, cancel, hold, pause."""
+
+import secrets
+
+from sqlalchemy import Connection
+
+from worker.errors import Refused
+from worker.ledger.engine import Ledger
+from worker.ledger.journal import has_open_case
+from worker.ledger.orders import (
+    find_order,
+    lock_order,
+    pause_account,
+    resume_account,
+    update_order,
+)
+from worker.ledger.refunds import find_refund, head_of_order, lock_refund
+from worker.refund import FAILED, cancel, resubmit
+from worker.runtime import Runtime
+from worker.steps.record import record
+from worker.steps.scene import Scene
+
+
+def resubmit_refund(runtime: Runtime, account: str, refund_no: str, after_attempt: int) -> int:
+    """Queue a failed refund again under its own number; returns the order to wake.
+
+    Raises:
+        Refused: it is not failed, not after that attempt, in a case, or the amount is gone.
+        ServiceAway: the ledger does not answer.
+    """
+    line = runtime.line(account)
+    if not line.provider.traits.resubmits:
+        raise Refused(
+            "not_resubmittable",
+            f"{line.account.provider} takes no failed number again; request a new refund",
+        )
+    with runtime.ledger.write() as connection:
+        scene = _scene(connection, runtime, account, refund_no)
+        _check_resubmission(scene, after_attempt)
+        record(scene, resubmit(scene.refund.standing))
+    return scene.order.id
+
+
+def _check_resubmission(scene: Scene, after_attempt: int) -> None:
+    order, refund = scene.order, scene.refund
+    if refund.state is not FAILED or refund.standing.attempt != after_attempt:
+        raise Refused(
+            "not_failed",
+            f"{refund.refund_no} is {refund.state} after attempt {refund.standing.attempt}; "
+            f"only a refund that failed in attempt {after_attempt} can be resubmitted",
+        )
+    if has_open_case(scene.connection, refund.id):
+        raise Refused("open_case", f"{refund.refund_no} has an open case; settle it first")
+    left = order.paid_amount - order.spoken_for
+    if refund.amount > left:
+        raise Refused(
+            "over_refund", f"{refund.amount} fen are more than the {left} left of the order"
+        )
+
+
+def cancel_refund(runtime: Runtime, account: str, refund_no: str) -> int:
+    """Cancel a refund of which nothing may have been sent; returns the order to wake.
+
+    Raises:
+        Refused: an attempt may have been sent, or it is final.
+        ServiceAway: the ledger does not answer.
+    """
+    with runtime.ledger.write() as connection:
+        scene = _scene(connection, runtime, account, refund_no)
+        change = cancel(scene.refund.standing)
+        if change is None:
+            raise Refused(
+                "not_cancelable",
+                f"{refund_no} is {scene.refund.state} after {scene.refund.standing.sent} attempts "
+                "that may have been sent; only what was never sent can be canceled",
+            )
+        record(scene, change)
+    return scene.order.id
+
+
+def _scene(connection: Connection, runtime: Runtime, account: str, refund_no: str) -> Scene:
+    line = runtime.line(account)
+    found = find_refund(connection, line.provider.merchant, refund_no)
+    if found is None or found.account != account:
+        raise Refused("not_found", f"account {account!r} has no refund {refund_no!r}")
+    order = lock_order(connection, found.order_id)
+    refund = lock_refund(connection, found.id)
+    now = runtime.ledger.now(connection)
+    return Scene(connection=connection, order=order, refund=refund, line=line, now=now)
+
+
+def hold_order(runtime: Runtime, account: str, order_no: str) -> str:
+    """Keep refunds of an order from being sent; returns the token that releases it.
+
+    Raises:
+        Refused: no such order, it is held already, or a refund is under way.
+        ServiceAway: the ledger does not answer.
+    """
+    with runtime.ledger.write() as connection:
+        order = find_order(connection, runtime.line(account).provider.merchant, order_no)
+        if order is None:
+            raise Refused("not_found", f"account {account!r} has no order {order_no!r}")
+        order = lock_order(connection, order.id)
+        if order.hold_token is not None:
+            raise Refused("held", f"order {order_no!r} is held since {order.held_at}")
+        head = head_of_order(connection, order.id, lock=True)
+        if head is not None and head[0].standing.holds:
+            raise Refused("busy", f"refund {head[0].refund_no!r} of the order is under way")
+        token = secrets.token_hex(16)
+        held = {"hold_token": token, "held_at": runtime.ledger.now(connection), "wake_at": None}
+        update_order(connection, order.id, held)
+    return token
+
+
+def release_order(runtime: Runtime, account: str, order_no: str, token: str) -> int:
+    """Let refunds of a held order go again; returns the order to wake.
+
+    Raises:
+        Refused: no such order, not held, or another token.
+        ServiceAway: the ledger does not answer.
+    """
+    with runtime.ledger.write() as connection:
+        order = find_order(connection, runtime.line(account).provider.merchant, order_no)
+        if order is None:
+            raise Refused("not_found", f"account {account!r} has no order {order_no!r}")
+        order = lock_order(connection, order.id)
+        if order.hold_token is None or not secrets.compare_digest(order.hold_token, token):
+            raise Refused("not_held", f"order {order_no!r} is not held under this token")
+        now = runtime.ledger.now(connection)
+        update_order(connection, order.id, {"hold_token": None, "held_at": None, "wake_at": now})
+    return order.id
+
+
+def pause(ledger: Ledger, account: str, reason: str) -> None:
+    """Stop sending for an account; asking goes on, nothing fails.
+
+    Raises:
+        Refused: it is paused already, or not in the ledger.
+    """
+    with ledger.write() as connection:
+        if not pause_account(connection, account, reason, ledger.now(connection)):
+            raise Refused("not_pausable", f"account {account!r} is paused already or unknown")
+
+
+def resume(ledger: Ledger, account: str) -> None:
+    """Send again for an account; the sweep wakes its orders.
+
+    Raises:
+        Refused: it was not paused.
+    """
+    with ledger.write() as connection:
+        if not resume_account(connection, account, ledger.now(connection)):
+            raise Refused("not_paused", f"account {account!r} is not paused")

@@ -1,0 +1,124 @@
+"""Poll: asks the providers about every refund that is due, and writes down what they say."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from worker.errors import NoAnswer, NotSent, ServiceAway
+from worker.ledger.orders import lock_order
+from worker.ledger.refunds import accounts_with_questions, claim_questions, lock_refund
+from worker.ledger.rows import Order, Refund
+from worker.refund import Change, Outcome, Question, Verdict, decide_question
+from worker.runtime import ASKERS, Line, Runtime
+from worker.steps.record import record
+from worker.steps.scene import Scene
+from worker.steps.submit import facts_of
+
+_log = structlog.get_logger(__name__)
+
+#: Refunds of one account that a tick claims.
+BATCH: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """A refund to ask about, as it stood when it was claimed."""
+
+    order: Order
+    refund: Refund
+    line: Line
+    #: The claim came after the grace of the latest attempt, and so will the question.
+    after_grace: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Polled:
+    """What a tick has done."""
+
+    asked: int
+    #: Orders that have work to do now.
+    wake: list[int]
+
+
+def poll(runtime: Runtime, limit: int = BATCH) -> Polled:
+    """Ask about due refunds, at most ``limit`` an account.
+
+    An account that this process is still asking for is left to the tick that does.
+
+    Raises:
+        ServiceAway: the ledger does not answer; claims run out by themselves.
+    """
+    names = [name for name, line in runtime.lines.items() if line.account.query]
+    with runtime.ledger.read() as connection:
+        due = accounts_with_questions(connection, names, runtime.ledger.now(connection))
+    held = [line for name in due if (line := runtime.lines[name]).asking.acquire(blocking=False)]
+    try:
+        return _poll_lines(runtime, held, limit)
+    finally:
+        for line in held:
+            line.asking.release()
+
+
+def _poll_lines(runtime: Runtime, lines: list[Line], limit: int) -> Polled:
+    asking: list[Future[int | None]] = []
+    for line in lines:
+        for claimed in _claim(runtime, line, limit):
+            asking.append(runtime.askers.submit(_ask_safely, runtime, claimed))
+    wake = [order_id for future in asking if (order_id := future.result()) is not None]
+    return Polled(asked=len(asking), wake=wake)
+
+
+def _claim(runtime: Runtime, line: Line, limit: int) -> list[Claimed]:
+    account = line.account
+    rounds = -(-limit // ASKERS)
+    lease = timedelta(seconds=(rounds + 1) * account.total_timeout_s)
+    with runtime.ledger.write() as connection:
+        now = runtime.ledger.now(connection)
+        found = claim_questions(connection, account.name, now, now + lease, limit)
+    grace = timedelta(seconds=account.grace_s)
+    return [
+        Claimed(order=order, refund=refund, line=line, after_grace=now >= started_at + grace)
+        for refund, order, started_at in found
+    ]
+
+
+def _ask_safely(runtime: Runtime, claimed: Claimed) -> int | None:
+    """The order to wake, if any. What fails here is asked again when the claim runs out."""
+    try:
+        outcome = ask(claimed)
+        return claimed.order.id if apply(runtime, claimed, outcome) else None
+    except ServiceAway as error:
+        _log.warning("poll.answer_not_committed", error=str(error))
+    except Exception:
+        _log.exception("poll.fault", refund_no=claimed.refund.refund_no)
+    return None
+
+
+def ask(claimed: Claimed) -> Outcome:
+    """Ask the provider; a question that failed is an unknown outcome."""
+    line, facts = claimed.line, facts_of(claimed.order, claimed.refund)
+    try:
+        answer = line.wire.post(line.provider.question(facts))
+        return line.provider.read_reply(facts, answer)
+    except (NotSent, NoAnswer) as error:
+        return Outcome(verdict=Verdict.UNKNOWN, code="no_answer", message=str(error))
+
+
+def apply(runtime: Runtime, claimed: Claimed, outcome: Outcome) -> bool:
+    """Write down what was answered, if it still counts; True: the order has work to do now."""
+    question = Question(
+        attempt=claimed.refund.standing.attempt,
+        state=claimed.refund.state,
+        after_grace=claimed.after_grace,
+    )
+    with runtime.ledger.write() as connection:
+        order = lock_order(connection, claimed.order.id)
+        refund = lock_refund(connection, claimed.refund.id)
+        now = runtime.ledger.now(connection)
+        change = decide_question(refund.standing, question, outcome, claimed.line.rules, now)
+        unchanged = Change(event="asked", standing=refund.standing)
+        scene = Scene(connection=connection, order=order, refund=refund, line=claimed.line, now=now)
+        return record(scene, change or unchanged, outcome)

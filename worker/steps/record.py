@@ -1,0 +1,238 @@
+"""Writes a decision down: refund, event, order, case and announcement, in one transaction."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from refundry import Event, State
+from worker.ledger import journal
+from worker.ledger.orders import update_order, wake_if_waiting
+from worker.ledger.refunds import close_attempts, finish_attempt, update_refund
+from worker.refund import (
+    FINAL,
+    OPEN,
+    PENDING,
+    QUEUED,
+    REVERSED,
+    SUBMITTING,
+    SUCCEEDED,
+    UNKNOWN,
+    Case,
+    Change,
+    Outcome,
+)
+from worker.steps.scene import Scene, case_at, due_at
+
+#: How long a wake may be on its way before the sweep sends another.
+WAKE_BACKUP: Final = timedelta(seconds=5)
+
+
+def record(
+    scene: Scene, change: Change, outcome: Outcome | None = None, *, answered: int | None = None
+) -> bool:
+    """Write a change down; returns whether the order has work to do now.
+
+    Args:
+        scene: the order and the refund, both locked in this transaction.
+        change: what was decided.
+        outcome: what the provider said, where it was asked or sent to.
+        answered: number of the attempt that was answered, where there is one.
+    """
+    new_case = change.case is not None and _open_case(scene, change.case, outcome)
+    next_at = due_at(scene, change)
+    if change.standing == scene.refund.standing and answered is None and not new_case:
+        values = {"due_at": next_at} | _heard(outcome)
+        update_refund(scene.connection, scene.refund.id, values)
+        return False
+    _write_attempts(scene, change, outcome, answered)
+    contested = _contest(scene, change)
+    _write_refund(scene, change, outcome, contested, next_at)
+    _append_event(scene, change, outcome)
+    _announce(scene, change, outcome)
+    _open_case_if_unaskable(scene, change, outcome)
+    return _write_order(scene, change, contested, next_at)
+
+
+def _open_case(scene: Scene, kind: Case, outcome: Outcome | None) -> bool:
+    evidence = _said(outcome) | {"state": scene.refund.state}
+    return journal.open_case(scene.connection, scene.refund.id, kind, evidence, scene.now)
+
+
+def _open_case_if_unaskable(scene: Scene, change: Change, outcome: Outcome | None) -> None:
+    waits = change.standing.state in (UNKNOWN, PENDING)
+    if waits and not scene.line.account.query:
+        _open_case(scene, Case.UNASKABLE, outcome)
+
+
+def _heard(outcome: Outcome | None) -> dict[str, Any]:
+    """The columns that keep what the provider said last."""
+    if outcome is None:
+        return {}
+    heard: dict[str, Any] = {"last_answer": _reason(outcome) or outcome.verdict.value}
+    if outcome.provider_refund_no:
+        heard["provider_refund_no"] = outcome.provider_refund_no
+    return heard
+
+
+def _said(outcome: Outcome | None) -> dict[str, Any]:
+    if outcome is None:
+        return {}
+    said = {
+        "verdict": outcome.verdict.value,
+        "code": outcome.code,
+        "message": outcome.message,
+        "provider_refund_no": outcome.provider_refund_no,
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _write_attempts(
+    scene: Scene, change: Change, outcome: Outcome | None, answered: int | None
+) -> None:
+    if change.closes_all:
+        close_attempts(scene.connection, scene.refund.id, scene.now)
+    if answered is not None and change.attempt is not None:
+        values: dict[str, Any] = {"status": change.attempt, "finished_at": scene.now}
+        if outcome is not None:
+            values |= {"code": outcome.code[:64], "message": outcome.message}
+        finish_attempt(scene.connection, scene.refund.id, answered, values)
+
+
+def _contest(scene: Scene, change: Change) -> tuple[int, int]:
+    """What a contradiction reserves again, and what of it exceeds the paid amount (I8)."""
+    if not change.standing.contested or scene.refund.standing.contested:
+        return 0, 0
+    order = scene.order
+    reserved = min(scene.refund.amount, order.paid_amount - order.spoken_for)
+    return reserved, scene.refund.amount - reserved
+
+
+def _write_refund(
+    scene: Scene,
+    change: Change,
+    outcome: Outcome | None,
+    contested: tuple[int, int],
+    next_at: datetime | None,
+) -> None:
+    refund, after = scene.refund, change.standing
+    values: dict[str, Any] = {
+        "state": after.state,
+        "holds_order": after.holds,
+        "releases": after.releases,
+        "attempt": after.attempt,
+        "sent": after.sent,
+        "open_sent": after.open_sent,
+        "known": after.known,
+        "not_found": after.not_found,
+        "not_found_since": after.not_found_since,
+        "event_seq": refund.event_seq + 1,
+        "contested_reserved": refund.contested_reserved + contested[0],
+        "contested_excess": refund.contested_excess + contested[1],
+        "due_at": next_at,
+        "case_at": case_at(scene, change),
+    } | _heard(outcome)
+    if after.state is not refund.state:
+        values |= {"state_at": scene.now, "reason": _reason(outcome)}
+    if after.attempt != refund.standing.attempt:
+        values["asked"] = 0
+    update_refund(scene.connection, refund.id, values)
+
+
+def _reason(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return ""
+    return " ".join(part for part in (outcome.code, outcome.message) if part)
+
+
+def _append_event(scene: Scene, change: Change, outcome: Outcome | None) -> None:
+    after = change.standing
+    detail = _said(outcome) | {
+        "from": scene.refund.state.value,
+        "holds": after.holds,
+        "sent": after.sent,
+        "open_sent": after.open_sent,
+    }
+    journal.append_event(
+        scene.connection,
+        scene.refund.id,
+        scene.refund.event_seq + 1,
+        after.state,
+        change.event,
+        after.attempt,
+        detail,
+        scene.now,
+    )
+
+
+def _announce(scene: Scene, change: Change, outcome: Outcome | None) -> None:
+    state, target = change.standing.state, scene.refund.announce
+    if target is None or state is scene.refund.state or state not in FINAL:
+        return
+    event = Event.REVERSED if state is REVERSED else Event.FINAL
+    number = (outcome and outcome.provider_refund_no) or scene.refund.provider_refund_no
+    payload = announcement(scene, event, state, number, _reason(outcome))
+    journal.add_announcement(scene.connection, scene.refund.id, event, target, payload, scene.now)
+
+
+def announcement(
+    scene: Scene, event: Event, state: State, provider_refund_no: str | None, reason: str
+) -> dict[str, Any]:
+    """What a producer is told (contract, "Announcement kwargs")."""
+    return {
+        "event": event,
+        "account": scene.refund.account,
+        "order_no": scene.order.order_no,
+        "refund_no": scene.refund.refund_no,
+        "amount": scene.refund.amount,
+        "state": state,
+        "provider_refund_no": provider_refund_no,
+        "reason": reason,
+    }
+
+
+def _moved(before: State, after: State, amount: int) -> tuple[int, int]:
+    """What a change of state adds to the order's reserved and refunded amounts."""
+    reserved = amount * ((after in OPEN) - (before in OPEN))
+    refunded = amount * ((after is SUCCEEDED) - (before is SUCCEEDED))
+    return reserved, refunded
+
+
+def _write_order(
+    scene: Scene, change: Change, contested: tuple[int, int], next_at: datetime | None
+) -> bool:
+    order, refund, after = scene.order, scene.refund, change.standing
+    reserved, refunded = _moved(refund.state, after.state, refund.amount)
+    values: dict[str, Any] = {}
+    if reserved or refunded or contested != (0, 0):
+        values = {
+            "reserved": order.reserved + reserved + contested[0],
+            "refunded": order.refunded + refunded,
+            "excess": order.excess + contested[1],
+        }
+    if change.freezes and order.frozen_at is None:
+        values["frozen_at"] = scene.now
+    lets_go = refund.standing.holds and not after.holds
+    spacing = scene.line.account.scaled(scene.line.account.spacing_s)
+    if lets_go and spacing and after.state is not QUEUED:
+        values["spaced_until"] = scene.now + timedelta(seconds=spacing)
+    if after.state is SUBMITTING:
+        values["wake_at"] = None
+    if values:
+        update_order(scene.connection, order.id, values)
+    if order.stopped or change.freezes:
+        return False
+    return _wake(scene, change, next_at, values.get("spaced_until", order.spaced_until))
+
+
+def _wake(
+    scene: Scene, change: Change, next_at: datetime | None, spaced_until: datetime | None
+) -> bool:
+    """Note when the order has to be looked at again; True where that is now."""
+    after, before = change.standing, scene.refund.standing
+    if after.holds and after.state is not QUEUED:
+        return False
+    if after.state is before.state and after.holds == before.holds:
+        return False
+    at = (next_at if after.state is QUEUED else spaced_until) or scene.now
+    due_now = at <= scene.now
+    sweep_at = scene.now + WAKE_BACKUP if due_now else at
+    return wake_if_waiting(scene.connection, scene.order.id, sweep_at) and due_now

@@ -1,0 +1,71 @@
+"""What a decision is written into, and when what it leaves is due."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from worker.ledger.rows import Order, Refund
+from worker.refund import FAILED, FINAL, PENDING, QUEUED, SUCCEEDED, UNKNOWN, Change
+from worker.runtime import Line
+from worker.schedule import (
+    after_funds,
+    next_question,
+    next_send,
+    next_watch_of_failure,
+    next_watch_of_success,
+    person_due,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """What a decision is written into: locked order and refund, their account, the time."""
+
+    connection: Connection
+    order: Order
+    refund: Refund
+    line: Line
+    now: datetime
+
+
+def due_at(scene: Scene, change: Change) -> datetime | None:
+    """When the refund is sent, asked about, or looked at again."""
+    after, refund, account = change.standing, scene.refund, scene.line.account
+    if after.state is QUEUED:
+        return _send_at(scene, change)
+    if after.state in (UNKNOWN, PENDING):
+        if not account.query:
+            return None
+        age = scene.now - refund.accepted_at
+        return next_question(account, refund.asked, age, scene.now)
+    if not account.query:
+        return None
+    final_at = scene.now if after.state is not refund.state else refund.state_at
+    if after.state is FAILED:
+        return next_watch_of_failure(final_at, scene.now)
+    if after.state is SUCCEEDED:
+        return next_watch_of_success(final_at, scene.line.watch_days, scene.now)
+    return None
+
+
+def _send_at(scene: Scene, change: Change) -> datetime:
+    account, now = scene.line.account, scene.now
+    if change.event in ("never_sent", "busy"):
+        unsent = change.standing.attempt - change.standing.sent
+        return next_send(account, unsent - 1, now)
+    if change.event == "waiting_for_funds":
+        return after_funds(account, now)
+    return now
+
+
+def case_at(scene: Scene, change: Change) -> datetime | None:
+    """When a person should look: counted from acceptance, anew once accepted or asked again."""
+    state, account = change.standing.state, scene.line.account
+    if state in FINAL:
+        return None
+    if state is PENDING and scene.refund.state is not PENDING:
+        return person_due(account, pending=True, now=scene.now)
+    if change.event == "resubmitted" or (scene.refund.state is PENDING and state is not PENDING):
+        return person_due(account, pending=False, now=scene.now)
+    return scene.refund.case_at

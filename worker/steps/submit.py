@@ -1,0 +1,209 @@
+"""Submit: works on one order, sends its next refund, writes down what came of it.
+
+T1 writes the intent down, T2 asks for the last time right before the first byte, T3 writes the
+outcome down and is retried until it commits. No transaction is open while the provider is called
+(protocol, "Submit").
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+import structlog
+
+from worker.errors import NoAnswer, NotSent, ServiceAway
+from worker.ledger.orders import get_order, lock_order, update_order
+from worker.ledger.refunds import (
+    get_attempt,
+    head_of_order,
+    insert_attempt,
+    lock_refund,
+    may_still_send,
+)
+from worker.ledger.rows import Order, Refund
+from worker.providers.base import RefundFacts
+from worker.refund import QUEUED, Attempt, Outcome, Verdict, begin, decide_answer
+from worker.runtime import Line, Runtime, suspended_clock
+from worker.steps.record import record
+from worker.steps.scene import Scene
+
+_log = structlog.get_logger(__name__)
+
+#: A message works on one order for at most this long, then leaves the thread to others.
+WORK_S: Final = 10.0
+#: Waits between two tries to commit an outcome, in seconds; the last repeats.
+_COMMIT_WAITS_S: Final = (0.05, 0.2, 1.0, 2.0)
+#: An account that is not configured any more is looked for again after this.
+_ACCOUNT_AWAY: Final = timedelta(minutes=5)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intent:
+    """An attempt that T1 has written down."""
+
+    order: Order
+    refund: Refund
+    line: Line
+    number: int
+    #: The sender's clock before T1 began.
+    began: float
+
+
+def submit(runtime: Runtime, order_id: int) -> bool:
+    """Send the order's due refunds, one after the other; True: wake the order anew.
+
+    Raises:
+        ServiceAway: the ledger does not answer; the sweep wakes the order later.
+    """
+    ends_at = time.monotonic() + WORK_S
+    while True:
+        with runtime.locks.try_hold(order_id, runtime.longest_lease_s) as mine:
+            if not mine:
+                return False  # the holder looks again when it lets go
+            sent = send_next(runtime, order_id)
+        if not sent and not _has_work(runtime, order_id):
+            return False
+        if time.monotonic() > ends_at:
+            return True
+
+
+def send_next(runtime: Runtime, order_id: int) -> bool:
+    """T1, call, T3 for the refund whose turn it is; False if it is nobody's."""
+    began = suspended_clock()
+    intent = claim_next(runtime, order_id, began)
+    if intent is None:
+        return False
+    outcome = call_provider(runtime, intent)
+    until_committed(lambda: settle(runtime, intent, outcome))
+    return True
+
+
+def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
+    """T1: write down the intent to send the order's head; None if nothing may go now."""
+    with runtime.ledger.write() as connection:
+        order = lock_order(connection, order_id)
+        now = runtime.ledger.now(connection)
+        head = head_of_order(connection, order_id, lock=True)
+        turn = _turn(runtime, order, head, now)
+        if head is None or turn is None or turn > now:
+            update_order(connection, order_id, {"wake_at": turn})
+            return None
+        refund, line = head[0], runtime.lines[head[0].account]
+        change = begin(refund.standing)
+        scene = Scene(connection=connection, order=order, refund=refund, line=line, now=now)
+        record(scene, change)
+        number = change.standing.attempt
+        insert_attempt(
+            connection,
+            {
+                "refund_id": refund.id,
+                "number": number,
+                "status": Attempt.STARTED,
+                "fingerprint": refund.fingerprint,
+                "started_at": now,
+                "lease_until": now + timedelta(seconds=line.account.lease_s),
+            },
+        )
+    begun = replace(refund, standing=change.standing)
+    return Intent(order=order, refund=begun, line=line, number=number, began=began)
+
+
+def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
+    """Send, with T2 right before the first byte; every failure has a verdict."""
+    line, facts = intent.line, facts_of(intent.order, intent.refund)
+
+    def gate() -> None:
+        _last_check(runtime, intent)
+
+    try:
+        answer = line.wire.post(line.provider.submission(facts), gate)
+        return line.provider.read_submission(facts, answer)
+    except NotSent as error:
+        return Outcome(verdict=Verdict.NEVER_SENT, code="never_sent", message=str(error))
+    except NoAnswer as error:
+        return Outcome(verdict=Verdict.UNKNOWN, code="no_answer", message=str(error))
+    except Exception as error:
+        _log.exception("submit.fault", refund_no=facts.refund_no)
+        return Outcome(verdict=Verdict.UNKNOWN, code="fault", message=type(error).__name__)
+
+
+def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
+    """T3: write the outcome down, if it still counts; True if the order has work to do now."""
+    with runtime.ledger.write() as connection:
+        order = lock_order(connection, intent.order.id)
+        refund = lock_refund(connection, intent.refund.id)
+        attempt = get_attempt(connection, refund.id, intent.number)
+        now = runtime.ledger.now(connection)
+        change = decide_answer(
+            refund.standing, intent.number, attempt.status, outcome, intent.line.rules
+        )
+        if change is None:
+            return False
+        scene = Scene(connection=connection, order=order, refund=refund, line=intent.line, now=now)
+        return record(scene, change, outcome, answered=intent.number)
+
+
+def until_committed(step: Callable[[], Result]) -> Result:
+    """Run a transaction until it commits; it must be safe to run twice."""
+    tries = 0
+    while True:
+        try:
+            return step()
+        except ServiceAway as error:
+            wait = _COMMIT_WAITS_S[min(tries, len(_COMMIT_WAITS_S) - 1)]
+            _log.warning("submit.outcome_not_committed", tries=tries, error=str(error))
+            time.sleep(wait)
+            tries += 1
+
+
+def facts_of(order: Order, refund: Refund) -> RefundFacts:
+    """What the provider's calls are made of."""
+    return RefundFacts(
+        order_no=order.order_no,
+        refund_no=refund.refund_no,
+        amount=refund.amount,
+        order_amount=order.order_amount,
+        paid_amount=order.paid_amount,
+        paid_at=order.paid_at,
+        provider_refund_no=refund.provider_refund_no,
+        **refund.request,
+    )
+
+
+def _turn(
+    runtime: Runtime, order: Order, head: tuple[Refund, bool] | None, now: datetime
+) -> datetime | None:
+    """From when the order's head may go; None: not before something else happens."""
+    if head is None or order.stopped:
+        return None
+    refund, paused = head
+    if refund.state is not QUEUED or paused:
+        return None
+    if refund.account not in runtime.lines:
+        _log.error("submit.account_not_configured", account=refund.account)
+        return now + _ACCOUNT_AWAY
+    return max(time for time in (refund.due_at, order.spaced_until, now) if time is not None)
+
+
+def _last_check(runtime: Runtime, intent: Intent) -> None:
+    """T2. The clock is read last, for the ledger's answer may take long."""
+    with runtime.ledger.read() as connection:
+        allowed = may_still_send(connection, intent.refund.id, intent.number)
+    if not allowed:
+        raise NotSent("the attempt is not current any more, or its order or account is stopped")
+    late = suspended_clock() - intent.began - intent.line.account.send_deadline_s
+    if late > 0:
+        raise NotSent(f"the send deadline passed {late:.1f} s ago")
+
+
+def _has_work(runtime: Runtime, order_id: int) -> bool:
+    """Whether a refund came in between the last look and letting go of the lock."""
+    with runtime.ledger.read() as connection:
+        order = get_order(connection, order_id)
+        now = runtime.ledger.now(connection)
+        turn = _turn(runtime, order, head_of_order(connection, order_id, lock=False), now)
+    return turn is not None and turn <= now

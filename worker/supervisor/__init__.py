@@ -1,0 +1,1 @@
+"""``refundry up``: the embedded Valkey, workers, beat and Flower under one supervisor."""

@@ -1,0 +1,86 @@
+"""The demonstration's providers: a simulator process, and accounts that point at it."""
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from worker.supervisor.home import Home, write_private
+from worker.supervisor.ports import HOST, kept_port
+from worker.supervisor.program import Program
+
+#: Makes every run of the simulator draw the same faults.
+_SEED: Final = 7
+_ACCESS_ID: Final = "cpostest"
+
+#: Waits are 100 times shorter than the protocol's; ``time_scale`` does not touch the timeouts.
+_ACCOUNTS: Final = """\
+# Written by `refundry up --demo` at every start.
+
+[accounts.shop-quickpay]
+provider = "quickpay"
+base_url = "{url}/qp"
+store_no = "S1"
+operator = "ops"
+query = true
+merchant = "lianke-1"
+{patience}
+
+[accounts.shop-hkrt]
+provider = "hkrt"
+base_url = "{url}/hk"
+access_id = "{access_id}"
+access_key = "file:hkrt.key"
+channel = "wx"
+{patience}
+"""
+_PATIENCE: Final = """\
+time_scale = 0.01
+connect_timeout_s = 2
+read_timeout_s = 2
+total_timeout_s = 3
+send_deadline_s = 2
+provider_delay_s = 100
+not_found_over_s = 60
+poll_schedule_s = [50]"""
+
+
+def simulator_program(home: Home, environment: Mapping[str, str]) -> tuple[Program, str]:
+    """The simulator and its URL; it keeps its port and its book across restarts."""
+    port = kept_port(home.run / "simulator.port")
+    merchants = _folder(home) / "merchants.json"
+    write_private(merchants, json.dumps({"hkrt": {_ACCESS_ID: {"access_key": _key(home)}}}))
+    places = ("--home", str(home.root / "simulator"), "--merchants", str(merchants))
+    program = Program(
+        name="simulator",
+        argv=(
+            *(sys.executable, "-m", "simulator", "--port", str(port)),
+            *(*places, "--seed", str(_SEED)),
+        ),
+        environment=environment,
+    )
+    return program, f"http://{HOST}:{port}"
+
+
+def write_accounts(home: Home, simulator_url: str) -> Path:
+    """The accounts ``shop-quickpay`` and ``shop-hkrt``, served by the simulator."""
+    path = _folder(home) / "accounts.toml"
+    text = _ACCOUNTS.format(url=simulator_url, access_id=_ACCESS_ID, patience=_PATIENCE)
+    write_private(path, text)
+    return path
+
+
+def _folder(home: Home) -> Path:
+    folder = home.root / "demo"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _key(home: Home) -> str:
+    """The access key that both sides sign with; made once a home."""
+    path = _folder(home) / "hkrt.key"
+    if not path.exists():
+        write_private(path, f"{secrets.token_hex(16)}\n")
+    return path.read_text(encoding="ascii").strip()

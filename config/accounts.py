@@ -89,6 +89,7 @@ class Account(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         parts = urlsplit(self.base_url)
+        _ = parts.port  # raises on a port that is none
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"base_url {self.base_url!r} is not an http or https URL")
         if parts.query or parts.fragment or parts.username:

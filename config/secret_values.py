@@ -32,6 +32,8 @@ def _text(value: object, info: ValidationInfo) -> object:
     text = _read(value, info).decode().strip()
     if not text:
         raise ValueError("is empty")
+    if not text.isprintable():
+        raise ValueError("holds a line break or another control character")
     return text
 
 

@@ -110,18 +110,11 @@ def findings(connection: Connection, now: datetime) -> list[Finding]:
 
 
 def shop_account(name: str, base_url: str, **settings: Any) -> Account:
-    """A quickpay account; accounts of one shop belong to merchants of their own."""
-    return Account.model_validate(
-        {
-            "name": name,
-            "provider": "quickpay",
-            "base_url": f"{base_url}/qp",
-            "merchant": name,
-            "store_no": "S1",
-            "operator": "ops",
-            **settings,
-        }
-    )
+    """An account, of quickpay if nothing else is said; each belongs to a merchant of its own."""
+    usual = {"name": name, "merchant": name, "base_url": f"{base_url}/qp"}
+    if "provider" not in settings:
+        usual |= {"provider": "quickpay", "store_no": "S1", "operator": "ops"}
+    return Account.model_validate(usual | settings)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import threading
 from collections import defaultdict
-from dataclasses import replace
 
 import pytest
 
@@ -13,9 +12,8 @@ from tests.simulator.harness import Sim
 from worker.errors import Refused
 from worker.ledger.engine import Ledger
 from worker.refund import Verdict
-from worker.runtime import suspended_clock
 from worker.steps.command import cancel_refund, hold_order, pause, release_order, resume
-from worker.steps.submit import Intent, call_provider, send_next, submit
+from worker.steps.submit import Intent, send_next, submit
 
 HOT_ORDERS = 5
 REFUNDS = 12
@@ -222,53 +220,6 @@ def test_nothing_of_a_paused_account_goes_until_it_is_resumed(shop: Shop) -> Non
     assert shop.claim(order_id) is not None
     with pytest.raises(Refused):
         resume(shop.runtime.ledger, "shop")
-
-
-STOPS = {
-    "paused": "UPDATE accounts SET paused_at = (SELECT created_at FROM orders)",
-    "frozen": "UPDATE orders SET frozen_at = created_at",
-    "held": "UPDATE orders SET held_at = created_at, hold_token = 'x'",
-}
-
-
-@pytest.mark.parametrize("stop", STOPS)
-def test_what_was_stopped_after_the_claim_is_not_sent(
-    stop: str, ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str
-) -> None:
-    shop = make_shop(ledger, sim.url)
-    order_id = shop.accept(order_no=f"O{number}", refund_no=number).order_id
-    intent = shop.claim(order_id)
-    assert intent is not None
-    shop.execute(STOPS[stop])
-    assert call_provider(shop.runtime, intent).verdict is Verdict.NEVER_SENT
-    assert sim.book(refund=number) == []
-
-
-def test_what_was_claimed_too_long_ago_is_not_sent(
-    ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str
-) -> None:
-    shop = make_shop(ledger, sim.url)
-    intent = shop.claim(shop.accept(order_no=f"O{number}", refund_no=number).order_id)
-    assert intent is not None
-    deadline_s = shop.runtime.lines["shop"].account.send_deadline_s
-    late = replace(intent, began=suspended_clock() - deadline_s - 0.1)
-    assert call_provider(shop.runtime, late).verdict is Verdict.NEVER_SENT
-    assert sim.book(refund=number) == []
-    assert call_provider(shop.runtime, intent).verdict is Verdict.SUCCEEDED
-
-
-def test_an_attempt_that_is_not_the_latest_any_more_is_not_sent(
-    ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str
-) -> None:
-    shop = make_shop(ledger, sim.url)
-    order_id = shop.accept(order_no=f"O{number}", refund_no=number).order_id
-    intent = shop.claim(order_id)
-    assert intent is not None
-    shop.settle(intent, Verdict.NEVER_SENT)
-    shop.wait(MINUTE)
-    assert shop.claim(order_id) is not None
-    assert call_provider(shop.runtime, intent).verdict is Verdict.NEVER_SENT
-    assert sim.book(refund=number) == []
 
 
 def test_workers_that_take_one_message_many_times_send_each_refund_once(

@@ -253,7 +253,6 @@ class TestWhatErrorsSay:
             pytest.param(once(OK.replace(b"2", b"nonsense")), id="bad head"),
             pytest.param(lambda peer: peer.reset(), id="reset"),
             pytest.param(lambda peer: peer.await_leaving(), id="silence"),
-            pytest.param(once(b"HTTP/1.1 302 X\r\nLocation: http://[\r\n\r\n"), id="bad redirect"),
         ],
     )
     def test_no_secret_of_a_call_is_in_the_error(self, talk: Callable[[Peer], None]) -> None:

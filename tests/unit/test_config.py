@@ -110,8 +110,9 @@ def test_a_missing_broker_or_redis_is_named_with_what_to_do(
 
 
 def test_settings_show_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BROKER_URL", "REDIS_URL", "DATABASE_URL", "FLOWER_AUTH"):
+    for name in ("BROKER_URL", "REDIS_URL", "FLOWER_AUTH"):
         monkeypatch.setenv(f"REFUNDRY_{name}", f"redis://u:{SECRET}@host/0")
+    monkeypatch.setenv("REFUNDRY_DATABASE_URL", f"postgresql://u:{SECRET}@host/db")
     shown = load_settings()
     assert isinstance(shown, Settings)
     assert SECRET not in f"{shown!r} {shown} {shown.model_dump()} {shown.model_dump_json()}"

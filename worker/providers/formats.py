@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from worker.errors import NoAnswer
 
-_PLAIN_DECIMAL: Final = re.compile(r"-?\d{1,12}(\.\d{1,6})?")
-_PLAIN_INTEGER: Final = re.compile(r"\d{1,12}")
+_PLAIN_DECIMAL: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
+_MAX_DEPTH: Final = 16
+_PLAIN_INTEGER: Final = re.compile(r"[0-9]{1,12}")
 
 
 class NumberText(str):
@@ -32,7 +33,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Read one JSON object; every number in it is a :class:`NumberText`.
 
     Raises:
-        NoAnswer: it is anything else, cut, not UTF-8, or names something twice.
+        NoAnswer: it is anything else, cut, not UTF-8, nested too deep, or names something twice.
     """
     try:
         value = json.loads(
@@ -46,7 +47,46 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise NoAnswer("the answer is not a JSON object") from None
     if not isinstance(value, dict):
         raise NoAnswer("the answer is not a JSON object")
+    _check_depth(value)
+    _check_text(body, value)
     return value
+
+
+def _check_depth(value: dict[str, Any]) -> None:
+    """No provider's page nests deeper than a few levels."""
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for outer in level for inner in _members(outer)]
+        if not level:
+            return
+    raise NoAnswer(f"the answer is nested deeper than {_MAX_DEPTH} levels")
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _check_text(body: bytes, value: dict[str, Any]) -> None:
+    """Half a surrogate pair, which only an escape can smuggle in, is no text."""
+    if b"\\u" not in body:
+        return
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise NoAnswer("the answer holds half a surrogate pair") from None
+
+
+def no_negative_amounts(values: dict[str, Any], *, except_for: str = "") -> None:
+    """Check every ``…_amount`` of an answer (providers.md, "Rules for all four").
+
+    Raises:
+        NoAnswer: one of them is negative.
+    """
+    for name in values:
+        if name.endswith("_amount") and name != except_for and text_of(values, name)[:1] == "-":
+            raise NoAnswer(f"{name} is negative")
 
 
 def text_of(values: dict[str, Any], name: str) -> str:
@@ -57,7 +97,7 @@ def text_of(values: dict[str, Any], name: str) -> str:
 
 def said(text: str) -> str:
     """What a provider said, for people: bounded, on one line."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)[:200]
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text)[:200]
 
 
 def dump_object(fields: dict[str, Any]) -> bytes:

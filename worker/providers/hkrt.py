@@ -13,6 +13,7 @@ from worker.providers.base import Options, Provider, RefundFacts, Traits, read_o
 from worker.providers.formats import (
     dump_object,
     fen_of_yuan,
+    no_negative_amounts,
     read_object,
     said,
     text_of,
@@ -91,6 +92,9 @@ class Hkrt:
         fields = self._read(answer)
         code = text_of(fields, "return_code")
         if code == _NOT_FOUND:
+            if text_of(fields, "refund_status"):
+                raise NoAnswer("the answer says not found and has a refund_status")
+            self._must_not_be_about_another(facts, fields)
             return self._not_taken(fields, Verdict.NOT_FOUND)
         if code != _TAKEN:
             return self._not_taken(fields, Verdict.UNKNOWN)
@@ -135,14 +139,20 @@ class Hkrt:
             provider_refund_no=said(text_of(fields, "refund_no"))[:128] or None,
         )
 
+    def _must_not_be_about_another(self, facts: RefundFacts, fields: dict[str, Any]) -> None:
+        known = {"out_refund_no": facts.refund_no, "refund_no": facts.provider_refund_no}
+        for name, number in known.items():
+            given = text_of(fields, name)
+            if given and number and given != number:
+                raise NoAnswer(f"the answer is about {name} {said(given)!r}")
+
     def _must_be_about(self, facts: RefundFacts, fields: dict[str, Any]) -> None:
         """Lenient about what is missing, but our number or the platform's must be there."""
+        self._must_not_be_about_another(facts, fields)
         ours, theirs = text_of(fields, "out_refund_no"), text_of(fields, "refund_no")
-        wrong = (ours and ours != facts.refund_no) or (
-            facts.provider_refund_no and theirs and theirs != facts.provider_refund_no
-        )
-        if wrong or not (ours or (facts.provider_refund_no and theirs)):
-            raise NoAnswer(f"the answer is about refund {said(ours or theirs)!r}")
+        if not (ours or (facts.provider_refund_no and theirs)):
+            raise NoAnswer("the answer names no refund of ours")
+        no_negative_amounts(fields, except_for="refund_amount")
         amount = text_of(fields, "refund_amount")
         if fen_of_yuan(amount, sign_ignored=True) != facts.amount:
             raise NoAnswer(f"the answer's amount is {said(amount)!r}")

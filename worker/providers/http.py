@@ -5,22 +5,29 @@ our own veto). :class:`NoAnswer`: something may have been sent, and what came ba
 cannot be trusted. There is no third.
 """
 
+import logging
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
-from typing import Final
+from http.client import HTTPException
+from typing import Any, Final
 
 import requests
+from requests.exceptions import RequestException
 
 from config.accounts import Account
 from worker.errors import NoAnswer, NotSent
+from worker.providers.formats import said
 from worker.providers.sockets import BoundedAdapter, Budget, current_budget
 
 #: The longest answer of a provider's page is a few KiB.
 MAX_ANSWER_BYTES: Final = 1_048_576
+_CHUNK_BYTES: Final = 65_536
 #: More calls at once than a process has threads would never happen.
 POOL_SIZE: Final = 64
+
+#: Its warnings carry whole URLs, and a provider's token may ride in the query.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,17 +52,15 @@ def _always() -> None:
 
 
 class Wire:
-    """Posts calls of one account; one instance serves every thread of a process."""
+    """Posts calls of one account; one instance serves every thread of a process.
+
+    It uses the adapter below ``requests``' session: a session would read proxies and credentials
+    from the environment, keep cookies, and read the body of a redirect without a bound.
+    """
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._session.headers.clear()
-        adapter = BoundedAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+        self._adapter = BoundedAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
 
     def post(self, call: Call, gate: Callable[[], None] = _always) -> Answer:
         """Send once and read the answer.
@@ -84,33 +89,38 @@ class Wire:
             current_budget.reset(token)
 
     def _exchange(self, call: Call) -> Answer:
+        request = requests.PreparedRequest()
         headers = {"Accept-Encoding": "identity", "User-Agent": "refundry", **call.headers}
-        with self._session.post(
-            call.url,
-            data=call.body,
-            headers=headers,
-            allow_redirects=False,
-            stream=True,
-            timeout=(self._account.connect_timeout_s, self._account.read_timeout_s),
-        ) as response:
-            body = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=False)
+        request.prepare(method="POST", url=call.url, headers=headers, data=call.body)
+        timeouts = (self._account.connect_timeout_s, self._account.read_timeout_s)
+        response = self._adapter.send(request, stream=True, timeout=timeouts, verify=True)
+        with response:
+            body = _read_all(response.raw)
             body = _decoded(body, response.headers.get("Content-Encoding", "identity"))
             return Answer(status=response.status_code, body=body)
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._session.close()
+        self._adapter.close()
+
+
+def _read_all(raw: Any) -> bytes:
+    """The body to its end, which is where a cut one shows."""
+    body = b""
+    while chunk := raw.read(_CHUNK_BYTES, decode_content=False):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise NoAnswer(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+    return body
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
     """The plain body; a small body that inflates beyond the bound is no answer."""
+    if encoding.strip().lower() in ("", "identity"):
+        return body
     if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
-        body = _inflated(body)
-    elif encoding.strip().lower() not in ("", "identity"):
-        raise NoAnswer("the answer has an encoding that was not asked for")
-    if len(body) > MAX_ANSWER_BYTES:
-        raise NoAnswer(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-    return body
+        return _inflated(body)
+    raise NoAnswer("the answer has an encoding that was not asked for")
 
 
 def _inflated(body: bytes) -> bytes:
@@ -119,13 +129,17 @@ def _inflated(body: bytes) -> bytes:
         plain = inflater.decompress(body, MAX_ANSWER_BYTES + 1)
     except zlib.error:
         raise NoAnswer("the compressed answer cannot be read") from None
-    if not inflater.eof and len(plain) <= MAX_ANSWER_BYTES:
+    if len(plain) > MAX_ANSWER_BYTES:
+        raise NoAnswer(f"the inflated answer is longer than {MAX_ANSWER_BYTES} bytes")
+    if not inflater.eof:
         raise NoAnswer("the compressed answer is cut")
     return plain
 
 
 def _root_cause(error: BaseException) -> str:
-    """The innermost error's class and words; URLs, which may carry tokens, are in outer ones."""
+    """The innermost error's class, and its words where they can hold no URL, header or secret."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return f"{type(error).__name__}: {error}"[:200]
+    if isinstance(error, OSError | HTTPException) and not isinstance(error, RequestException):
+        return said(f"{type(error).__name__}: {error}")
+    return type(error).__name__

@@ -12,7 +12,14 @@ from config.secret_values import SecretText
 from refundry import RefundRequest
 from worker.errors import NoAnswer
 from worker.providers.base import Options, Provider, RefundFacts, Traits, read_options
-from worker.providers.formats import dump_object, fen_of, read_object, said, text_of
+from worker.providers.formats import (
+    dump_object,
+    fen_of,
+    no_negative_amounts,
+    read_object,
+    said,
+    text_of,
+)
 from worker.providers.http import Answer, Call
 from worker.providers.signatures import md5_matches, md5_sign
 from worker.refund import Outcome, Verdict
@@ -127,20 +134,33 @@ class QuickPay:
         code = text_of(fields, "code")
         if code == "SUCCESS":
             return self._read_data(facts, fields)
-        verdict = Verdict.UNKNOWN
         if code in self._definitive:
-            verdict = Verdict.REJECTED
-        elif code in self._funds:
-            verdict = Verdict.FUNDS
-        return Outcome(verdict=verdict, code=said(code), message=said(text_of(fields, "msg")))
+            return self._refusal(facts, fields, Verdict.REJECTED)
+        if code in self._funds:
+            return self._refusal(facts, fields, Verdict.FUNDS)
+        return Outcome(
+            verdict=Verdict.UNKNOWN, code=said(code), message=said(text_of(fields, "msg"))
+        )
 
     def read_reply(self, facts: RefundFacts, answer: Answer) -> Outcome:
         fields = self._read(answer)
         code = text_of(fields, "code")
         if code == "SUCCESS":
             return self._read_data(facts, fields)
-        verdict = Verdict.NOT_FOUND if code == "NOT_FOUND" else Verdict.UNKNOWN
-        return Outcome(verdict=verdict, code=said(code), message=said(text_of(fields, "msg")))
+        if code == "NOT_FOUND":
+            return self._refusal(facts, fields, Verdict.NOT_FOUND)
+        return Outcome(
+            verdict=Verdict.UNKNOWN, code=said(code), message=said(text_of(fields, "msg"))
+        )
+
+    def _refusal(self, facts: RefundFacts, fields: dict[str, Any], verdict: Verdict) -> Outcome:
+        """Beside a code other than SUCCESS the page lists no data; what is there must agree."""
+        self._must_not_be_about_another(facts, fields.get("data"))
+        return Outcome(
+            verdict=verdict,
+            code=said(text_of(fields, "code")),
+            message=said(text_of(fields, "msg")),
+        )
 
     def _store(self, facts: RefundFacts) -> str:
         return str(facts.extra.get("store_no") or self._options.store_no)
@@ -176,7 +196,18 @@ class QuickPay:
             provider_refund_no=said(text_of(data, "refund_transaction_no"))[:128] or None,
         )
 
+    def _must_not_be_about_another(self, facts: RefundFacts, data: Any) -> None:
+        if not isinstance(data, dict):
+            return
+        known = {"order_no": facts.order_no, "refund_order_no": facts.refund_no}
+        for name, ours in known.items():
+            if text_of(data, name) not in ("", ours):
+                raise NoAnswer(f"the answer is about {name} {said(text_of(data, name))!r}")
+        if text_of(data, "transaction_status"):
+            raise NoAnswer("the answer has both an error code and a transaction_status")
+
     def _must_be_about(self, facts: RefundFacts, data: dict[str, Any]) -> None:
+        no_negative_amounts(data)
         for name, ours in (("order_no", facts.order_no), ("refund_order_no", facts.refund_no)):
             if text_of(data, name) != ours:
                 raise NoAnswer(f"the answer is about {name} {said(text_of(data, name))!r}")

@@ -162,7 +162,7 @@ class _Gated(HTTPConnection):
         if self.sock is None:
             self.connect()
         budget.open_gate()
-        cast(socket.socket, self.sock).settimeout(budget.left())
+        self.timeout = budget.left()  # what urllib3 bounds the sending with
         super().request(*args, **kwargs)
 
 

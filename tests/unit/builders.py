@@ -5,6 +5,7 @@ from typing import Any
 
 from config.accounts import Account
 from refundry import State
+from worker.decisions import begin, decide_answer, decide_question
 from worker.refund import (
     FINAL,
     PENDING,
@@ -18,9 +19,6 @@ from worker.refund import (
     Rules,
     Standing,
     Verdict,
-    begin,
-    decide_answer,
-    decide_question,
 )
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

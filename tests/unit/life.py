@@ -10,6 +10,7 @@ from functools import partial
 
 from refundry import State
 from tests.unit.builders import NOW, broken_promises
+from worker.decisions import begin, cancel, decide_answer, decide_question, reap, resubmit
 from worker.refund import (
     CLOSED,
     FINAL,
@@ -24,12 +25,6 @@ from worker.refund import (
     Rules,
     Standing,
     Verdict,
-    begin,
-    cancel,
-    decide_answer,
-    decide_question,
-    reap,
-    resubmit,
 )
 
 #: What a provider does about a number that is new to it: its answer, and what its book then says.

@@ -15,18 +15,8 @@ from tests.unit.builders import (
     asked,
     first_sent,
 )
-from worker.refund import (
-    FINAL,
-    OPEN,
-    TRANSITIONS,
-    Attempt,
-    Case,
-    Standing,
-    Verdict,
-    begin,
-    cancel,
-    reap,
-)
+from worker.decisions import begin, cancel, reap
+from worker.refund import FINAL, OPEN, TRANSITIONS, Attempt, Case, Standing, Verdict
 
 #: The table of protocol.md, "States".
 PROTOCOL = """

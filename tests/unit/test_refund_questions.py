@@ -7,7 +7,8 @@ import pytest
 
 from refundry import State
 from tests.unit.builders import NOW, RULES, after, answered, asked, first_sent
-from worker.refund import Case, Standing, Verdict, begin, reap, resubmit
+from worker.decisions import begin, reap, resubmit
+from worker.refund import Case, Standing, Verdict
 
 GRACE = [False, True]
 

@@ -4,6 +4,7 @@ import secrets
 
 from sqlalchemy import Connection
 
+from worker.decisions import cancel, resubmit
 from worker.errors import Refused
 from worker.ledger.engine import Ledger
 from worker.ledger.journal import has_open_case
@@ -15,7 +16,7 @@ from worker.ledger.orders import (
     update_order,
 )
 from worker.ledger.refunds import find_refund, head_of_order, lock_refund
-from worker.refund import FAILED, cancel, resubmit
+from worker.refund import FAILED
 from worker.runtime import Runtime
 from worker.steps.record import record
 from worker.steps.scene import Scene

@@ -7,11 +7,12 @@ from typing import Final
 
 import structlog
 
+from worker.decisions import decide_question
 from worker.errors import NoAnswer, NotSent, ServiceAway
 from worker.ledger.orders import lock_order
 from worker.ledger.refunds import accounts_with_questions, claim_questions, lock_refund
 from worker.ledger.rows import Order, Refund
-from worker.refund import Change, Outcome, Question, Verdict, decide_question
+from worker.refund import Change, Outcome, Question, Verdict
 from worker.runtime import ASKERS, Line, Runtime
 from worker.steps.record import record
 from worker.steps.scene import Scene

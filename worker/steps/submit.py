@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from worker.decisions import begin, decide_answer
 from worker.errors import NoAnswer, NotSent, ServiceAway
 from worker.ledger.orders import get_order, lock_order, update_order
 from worker.ledger.refunds import (
@@ -24,7 +25,7 @@ from worker.ledger.refunds import (
 )
 from worker.ledger.rows import Order, Refund
 from worker.providers.base import RefundFacts
-from worker.refund import QUEUED, Attempt, Outcome, Verdict, begin, decide_answer
+from worker.refund import QUEUED, Attempt, Outcome, Verdict
 from worker.runtime import Line, Runtime, suspended_clock
 from worker.steps.record import record
 from worker.steps.scene import Scene

@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from worker.decisions import reap
 from worker.ledger.engine import Ledger
 from worker.ledger.journal import open_case
 from worker.ledger.orders import claim_orders_to_wake, lock_order
@@ -16,7 +17,7 @@ from worker.ledger.refunds import (
     lock_refund,
     update_refund,
 )
-from worker.refund import OPEN, SUBMITTING, Attempt, Case, reap
+from worker.refund import OPEN, SUBMITTING, Attempt, Case
 from worker.runtime import Runtime
 from worker.steps.record import record
 from worker.steps.scene import Scene

@@ -1,0 +1,226 @@
+"""What an outcome changes, pure: every rule of the protocol that needs no database is here."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from worker.refund import (
+    CANCELED,
+    CLOSED,
+    FAILED,
+    FINAL,
+    OPEN,
+    PENDING,
+    QUEUED,
+    SUBMITTING,
+    SUCCEEDED,
+    UNCOUNTED,
+    UNKNOWN,
+    Attempt,
+    Case,
+    Change,
+    Outcome,
+    Question,
+    Rules,
+    Standing,
+    Verdict,
+)
+
+_ATTEMPT_AFTER: Final = {
+    Verdict.NEVER_SENT: Attempt.NEVER_SENT,
+    Verdict.BUSY: Attempt.BUSY,
+    Verdict.FUNDS: Attempt.REJECTED,
+    Verdict.REJECTED: Attempt.REJECTED,
+    Verdict.PENDING: Attempt.PENDING,
+    Verdict.SUCCEEDED: Attempt.SUCCEEDED,
+}
+
+
+def begin(standing: Standing) -> Change:
+    """T1: a new attempt is about to be sent."""
+    after = replace(
+        standing,
+        state=SUBMITTING,
+        attempt=standing.attempt + 1,
+        sent=standing.sent + 1,
+        open_sent=standing.open_sent + 1,
+        not_found=0,
+        not_found_since=None,
+    )
+    return Change(event="submitting", standing=after)
+
+
+def reap(standing: Standing) -> Change:
+    """An attempt past its lease: it may have been sent, so it is unknown, never queued."""
+    return Change(
+        event="reaped", standing=replace(standing, state=UNKNOWN), attempt=Attempt.UNKNOWN
+    )
+
+
+def cancel(standing: Standing) -> Change | None:
+    """Cancel; None where an attempt may have been sent or the state does not allow it."""
+    if standing.state is not QUEUED or standing.open_sent:
+        return None
+    return Change(event="canceled", standing=replace(standing, state=CANCELED))
+
+
+def resubmit(standing: Standing) -> Change:
+    """A failed refund is asked for again under its own number."""
+    return Change(event="resubmitted", standing=replace(standing, state=QUEUED))
+
+
+def decide_answer(
+    standing: Standing, attempt: int, was: Attempt, outcome: Outcome, rules: Rules
+) -> Change | None:
+    """T3: what the answer to attempt number ``attempt``, which ``was``, changes; None: nothing."""
+    if outcome.verdict is Verdict.SUCCEEDED:
+        return _absorb(standing, Attempt.SUCCEEDED)
+    after = _close_attempt(standing, was, outcome.verdict)
+    becomes = _ATTEMPT_AFTER.get(outcome.verdict, Attempt.UNKNOWN)
+    if attempt != standing.attempt or standing.state not in (SUBMITTING, UNKNOWN):
+        return _note_late(standing, after, was, becomes)
+    return _answered(after, outcome, rules, becomes)
+
+
+def decide_question(
+    standing: Standing, question: Question, outcome: Outcome, rules: Rules, now: datetime
+) -> Change | None:
+    """What the answer to a question changes; None: nothing but that it was asked."""
+    if outcome.verdict is Verdict.SUCCEEDED:
+        return _absorb(standing, None)
+    if standing.state in FINAL:
+        asked_since = question.state is standing.state and question.attempt == standing.attempt
+        return _watched(standing, outcome.verdict) if asked_since else None
+    if standing.attempt != question.attempt or standing.state not in (UNKNOWN, PENDING):
+        return None
+    if outcome.verdict is Verdict.PENDING:
+        accepted = replace(standing, releases=rules.releases_on_acceptance)
+        return _heard_of(standing, replace(accepted, state=PENDING))
+    if outcome.verdict is Verdict.KNOWN:
+        state = UNKNOWN if standing.holds else standing.state
+        return _heard_of(standing, replace(standing, state=state))
+    if outcome.verdict is Verdict.REJECTED:
+        return _declined(standing, question)
+    if outcome.verdict is Verdict.NOT_FOUND:
+        return _not_found(standing, question, rules, now)
+    return None
+
+
+def _absorb(standing: Standing, attempt: Attempt | None) -> Change | None:
+    """Positive evidence counts whatever attempt it came from; it never overwrites a final state."""
+    if standing.state in OPEN:
+        after = replace(standing, state=SUCCEEDED, known=True)
+        return Change(event="succeeded", standing=after, attempt=attempt)
+    if standing.state is SUCCEEDED or standing.contested:
+        return None
+    return _contradiction(standing, attempt)
+
+
+def _contradiction(standing: Standing, attempt: Attempt | None = None) -> Change:
+    return Change(
+        event="contradicted",
+        standing=replace(standing, known=True, contested=True),
+        attempt=attempt,
+        case=Case.CONTRADICTED,
+        freezes=True,
+    )
+
+
+def _close_attempt(standing: Standing, was: Attempt, verdict: Verdict) -> Standing:
+    becomes = _ATTEMPT_AFTER.get(verdict, Attempt.UNKNOWN)
+    if becomes not in CLOSED or was not in (Attempt.STARTED, Attempt.UNKNOWN):
+        return standing
+    return replace(
+        standing,
+        open_sent=standing.open_sent - 1,
+        sent=standing.sent - (becomes in UNCOUNTED),
+    )
+
+
+def _note_late(before: Standing, after: Standing, was: Attempt, becomes: Attempt) -> Change | None:
+    """An answer to an attempt that is not the current one any more closes it, nothing else."""
+    if after == before or was not in (Attempt.STARTED, Attempt.UNKNOWN):
+        return None
+    return Change(event="late_answer", standing=after, attempt=becomes)
+
+
+def _answered(after: Standing, outcome: Outcome, rules: Rules, becomes: Attempt) -> Change:
+    verdict = outcome.verdict
+    if verdict in (Verdict.NEVER_SENT, Verdict.BUSY):
+        return Change(event=verdict, standing=replace(after, state=QUEUED), attempt=becomes)
+    if verdict in (Verdict.REJECTED, Verdict.FUNDS):
+        return _rejected(after, verdict, rules)
+    if verdict is Verdict.PENDING:
+        after = replace(after, state=PENDING, known=True, releases=rules.releases_on_acceptance)
+        return Change(event=verdict, standing=after, attempt=becomes)
+    known = after.known or verdict in (Verdict.KNOWN, Verdict.EXISTS)
+    first = verdict is Verdict.EXISTS and after.sent == 1
+    return Change(
+        event=verdict,
+        standing=replace(after, state=UNKNOWN, known=known),
+        attempt=becomes,
+        case=Case.NUMBER_TAKEN if first else None,
+    )
+
+
+def _rejected(after: Standing, verdict: Verdict, rules: Rules) -> Change:
+    """Final only when every earlier attempt is closed: one of them may have been executed."""
+    if after.open_sent:
+        state, event = UNKNOWN, "rejected_while_open"
+    elif verdict is Verdict.FUNDS and rules.funds_same_number:
+        state, event = QUEUED, "waiting_for_funds"
+    else:
+        state, event = FAILED, "failed"
+    known = after.known or verdict is Verdict.REJECTED
+    return Change(
+        event=event, standing=replace(after, state=state, known=known), attempt=Attempt.REJECTED
+    )
+
+
+def _heard_of(before: Standing, after: Standing) -> Change | None:
+    after = replace(after, known=True, not_found=0, not_found_since=None)
+    return Change(event=after.state, standing=after) if after != before else None
+
+
+def _declined(standing: Standing, question: Question) -> Change | None:
+    """With several attempts the decline may be an older one's, while the newest is on its way."""
+    if standing.sent > 1 and not question.after_grace:
+        return None
+    after = replace(standing, state=FAILED, known=True, open_sent=0)
+    return Change(event="failed", standing=after, closes_all=True)
+
+
+def _not_found(
+    standing: Standing, question: Question, rules: Rules, now: datetime
+) -> Change | None:
+    if standing.known:
+        return Change(event="vanished", standing=standing, case=Case.VANISHED)
+    if not question.after_grace:
+        return None
+    since = standing.not_found_since or now
+    counted = replace(standing, not_found=standing.not_found + 1, not_found_since=since)
+    if counted.not_found < rules.not_found_needed or now - since < rules.not_found_over:
+        return Change(event="not_found", standing=counted)
+    if rules.deduplicates and counted.sent < rules.attempts_max:
+        after = replace(counted, state=QUEUED, not_found=0, not_found_since=None)
+        return Change(event="requeued", standing=after)
+    return Change(event="not_resendable", standing=standing, case=Case.NOT_RESENDABLE)
+
+
+def _watched(standing: Standing, verdict: Verdict) -> Change | None:
+    """A final refund was asked about again; what contradicts it opens a case."""
+    if standing.contested:
+        return None
+    if standing.state is SUCCEEDED:
+        return _watched_success(standing, verdict)
+    if verdict in (Verdict.PENDING, Verdict.KNOWN):
+        return _contradiction(standing)
+    return None
+
+
+def _watched_success(standing: Standing, verdict: Verdict) -> Change | None:
+    if verdict is Verdict.REJECTED:
+        return Change(event="contradicted", standing=standing, case=Case.CONTRADICTED, freezes=True)
+    if verdict is Verdict.NOT_FOUND:
+        return Change(event="vanished", standing=standing, case=Case.VANISHED)
+    return None

@@ -4,6 +4,7 @@ from celery import Celery, signals
 
 from config.accounts import load_accounts
 from config.celery_options import celery_options
+from config.errors import ConfigError
 from config.logs import configure_logging
 from config.settings import load_settings
 from worker.celery_shim import install_shim
@@ -22,5 +23,11 @@ def _set_up_logging(**_: object) -> None:
 
 @signals.worker_init.connect
 def _refuse_wrong_accounts(**_: object) -> None:
-    """A worker with accounts that cannot work does not start; it would refuse every job."""
-    build_lines(load_accounts(load_settings().accounts))
+    """A worker with accounts that cannot work does not start; it would refuse every job.
+
+    Celery only logs an ordinary exception of a signal's receiver.
+    """
+    try:
+        build_lines(load_accounts(load_settings().accounts))
+    except ConfigError as error:
+        raise SystemExit(f"refundry: {error}") from None

@@ -54,8 +54,12 @@ def test_a_resubmission_counts_once_for_the_attempt_that_failed(
 
     assert sum(race(ask)) == 1
     assert shop.value("SELECT reserved FROM orders") == 10
-    with pytest.raises(Refused, match="attempt 0"):
-        resubmit_refund(shop.runtime, "shop", "R1", 0)
+    again = shop.claim(shop.value("SELECT id FROM orders"))
+    assert again is not None
+    shop.settle(again, Verdict.REJECTED)
+    with pytest.raises(Refused, match="failed in attempt 1"):
+        resubmit_refund(shop.runtime, "shop", "R1", 1)
+    assert shop.state() == State.FAILED
 
 
 def test_a_resubmission_reserves_the_amount_again_or_is_refused(shop: Shop) -> None:

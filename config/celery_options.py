@@ -42,7 +42,6 @@ def celery_options(broker_url: str) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_retry_on_worker_lost": True,
-        "task_send_sent_event": True,
         "worker_send_task_events": True,
         "worker_consumer": "tasks.consumer:RecordingConsumer",
         "worker_pool": "threads",

@@ -11,9 +11,9 @@ from worker.steps import announce as step
 CELERY_DEFAULT_QUEUE: Final = "celery"
 
 
-@app.task(name=TASK_ANNOUNCE)
+@app.task(name=TASK_ANNOUNCE, send_events=False)
 def announce() -> None:
-    """Deliver what is due."""
+    """Deliver what is due. Flower sees the producers' tasks instead."""
     step.announce(get_runtime(), deliver)
 
 

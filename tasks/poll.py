@@ -14,7 +14,7 @@ def poll() -> None:
     wake(poll_step.poll(get_runtime()).wake)
 
 
-@app.task(name=TASK_SWEEP)
+@app.task(name=TASK_SWEEP, send_events=False)
 def sweep() -> None:
-    """Find what nobody works on."""
+    """Find what nobody works on. Flower does not see it: it would see little else."""
     wake(sweep_step.sweep(get_runtime()).wake)

@@ -139,6 +139,8 @@ def load_accounts(path: Path) -> dict[str, Account]:
         tables = tomllib.loads(text).get("accounts", {})
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{path}: accounts is not a table; write [accounts.NAME]")
     return {name: _account(path, name, table) for name, table in tables.items()}
 
 

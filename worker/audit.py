@@ -12,7 +12,17 @@ from typing import Final
 
 from refundry import State
 from worker.ledger.whole import WholeOrder, WholeRefund
-from worker.refund import CLOSED, FAILED, OPEN, PENDING, QUEUED, SUCCEEDED, TRANSITIONS, UNKNOWN
+from worker.refund import (
+    CLOSED,
+    FAILED,
+    OPEN,
+    PENDING,
+    QUEUED,
+    SUCCEEDED,
+    TRANSITIONS,
+    UNKNOWN,
+    request_digest,
+)
 from worker.schedule import DAY
 
 #: Two sweeps, and the time that a busy worker takes for them.
@@ -133,6 +143,8 @@ def _numbers(refund: WholeRefund) -> Iterator[Breach]:
     for name in ("account", "refund_no", "amount"):
         if refund.row[name] != accepted.get(name):
             yield "I7", f"{name} is {refund.row[name]} but {accepted.get(name)} was accepted"
+    if request_digest(refund.row["request"]) != accepted.get("request"):
+        yield "I10", "its request is not the one that was accepted"
     for attempt in refund.attempts:
         if attempt["fingerprint"] != refund.row["fingerprint"]:
             yield "I10", f"attempt {attempt['number']} carried other content"
@@ -157,6 +169,8 @@ def _replay(refund: WholeRefund) -> Iterator[Breach]:
         "attempt": last["attempt"],
         "event_seq": last["seq"],
         "holds_order": last["detail"].get("holds"),
+        "sent": last["detail"].get("sent", 0),
+        "open_sent": last["detail"].get("open_sent", 0),
     }
     for name, value in replayed.items():
         if refund.row[name] != value:

@@ -78,7 +78,7 @@ def decide_answer(
     after = _close_attempt(standing, was, outcome.verdict)
     becomes = _ATTEMPT_AFTER.get(outcome.verdict, Attempt.UNKNOWN)
     if attempt != standing.attempt or standing.state not in (SUBMITTING, UNKNOWN):
-        return _note_late(standing, after, was, becomes)
+        return _note_late(standing, after, becomes)
     return _answered(after, outcome, rules, becomes)
 
 
@@ -94,8 +94,7 @@ def decide_question(
     if standing.attempt != question.attempt or standing.state not in (UNKNOWN, PENDING):
         return None
     if outcome.verdict is Verdict.PENDING:
-        accepted = replace(standing, releases=rules.releases_on_acceptance)
-        return _heard_of(standing, replace(accepted, state=PENDING))
+        return _heard_of(standing, _accepted(standing, rules))
     if outcome.verdict is Verdict.KNOWN:
         state = UNKNOWN if standing.holds else standing.state
         return _heard_of(standing, replace(standing, state=state))
@@ -137,10 +136,24 @@ def _close_attempt(standing: Standing, was: Attempt, verdict: Verdict) -> Standi
     )
 
 
-def _note_late(before: Standing, after: Standing, was: Attempt, becomes: Attempt) -> Change | None:
-    """An answer to an attempt that is not the current one any more closes it, nothing else."""
-    if after == before or was not in (Attempt.STARTED, Attempt.UNKNOWN):
+def _note_late(before: Standing, after: Standing, becomes: Attempt) -> Change | None:
+    """An answer to an attempt that is not the current one any more closes it.
+
+    What follows from that: with the last one closed, an unknown refund has failed, and a success
+    that came from nobody's attempt is contradicted. While the provider says pending, it stands.
+    """
+    if after == before or (after.state is PENDING and not after.open_sent):
         return None
+    if after.state is UNKNOWN and not after.open_sent:
+        return Change(event="failed", standing=replace(after, state=FAILED), attempt=becomes)
+    if after.state is SUCCEEDED and not after.open_sent:
+        return Change(
+            event="contradicted",
+            standing=after,
+            attempt=becomes,
+            case=Case.CONTRADICTED,
+            freezes=True,
+        )
     return Change(event="late_answer", standing=after, attempt=becomes)
 
 
@@ -151,7 +164,7 @@ def _answered(after: Standing, outcome: Outcome, rules: Rules, becomes: Attempt)
     if verdict in (Verdict.REJECTED, Verdict.FUNDS):
         return _rejected(after, verdict, rules)
     if verdict is Verdict.PENDING:
-        after = replace(after, state=PENDING, known=True, releases=rules.releases_on_acceptance)
+        after = replace(_accepted(after, rules), known=True)
         return Change(event=verdict, standing=after, attempt=becomes)
     known = after.known or verdict in (Verdict.KNOWN, Verdict.EXISTS)
     first = verdict is Verdict.EXISTS and after.sent == 1
@@ -175,6 +188,13 @@ def _rejected(after: Standing, verdict: Verdict, rules: Rules) -> Change:
     return Change(
         event=event, standing=replace(after, state=state, known=known), attempt=Attempt.REJECTED
     )
+
+
+def _accepted(standing: Standing, rules: Rules) -> Standing:
+    """Pending; whether it lets go of its order is settled when it gets there, not later."""
+    if standing.state is PENDING:
+        return standing
+    return replace(standing, state=PENDING, releases=rules.releases_on_acceptance)
 
 
 def _heard_of(before: Standing, after: Standing) -> Change | None:

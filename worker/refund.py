@@ -4,10 +4,12 @@ The database repeats the transition table in a trigger, and ``docs/states.md`` d
 the three against each other. What an outcome changes is decided in :mod:`worker.decisions`.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from refundry import State
 
@@ -169,3 +171,9 @@ class Change:
     case: Case | None = None
     #: No further refund of the order goes before a person has looked.
     freezes: bool = False
+
+
+def request_digest(fields: dict[str, Any]) -> str:
+    """What the first event keeps of a request's wire fields, so that an audit sees a change."""
+    text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

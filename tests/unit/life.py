@@ -120,7 +120,7 @@ class Life:
         for number, was in self.attempts.items():
             if number not in self.outcomes:
                 yield f"lose answer {number}", partial(self._lose, number)
-            elif not self._is_known_fault(number):
+            else:
                 yield f"hear answer {number} ({was})", partial(self._hear, number)
 
     def _arrivals(self, number: int) -> Iterator[Move]:
@@ -206,9 +206,3 @@ class Life:
         (question, verdict), self.reply = self.reply, None
         outcome = Outcome(verdict=verdict)
         self._apply(decide_question(self.standing, question, outcome, self.rules, NOW))
-
-    def _is_known_fault(self, number: int) -> bool:
-        """The latest attempt was rejected, and this late answer closes the one that was open."""
-        late = number != self.standing.attempt and self.outcomes[number] in CLOSING
-        last = self.standing.state is UNKNOWN and self.standing.open_sent == 1
-        return late and last and self.attempts[number] not in CLOSED

@@ -33,6 +33,7 @@ DETAIL = st.recursive(
 )
 TIMES = st.datetimes(
     min_value=datetime(1992, 1, 1),  # noqa: DTZ001
+    max_value=datetime(2200, 12, 31),  # noqa: DTZ001
     timezones=st.none() | st.sampled_from([UTC, timezone(timedelta(hours=-9, minutes=-30))]),
 )
 #: Nowhere does a broker listen on the discard port.

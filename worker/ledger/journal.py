@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +17,7 @@ from worker.refund import Case
 
 #: Who owns a case until a person takes it.
 FIRST_OWNER: Final = "operations"
+_UNSTORABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: What is kept of a refused job, in characters of its JSON text.
 MAX_JOB_TEXT: Final = 4000
 
@@ -61,14 +63,15 @@ def open_case(
 ) -> bool:
     """Open a case; False if one of this kind is open already."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    written = connection.execute(
+    opened = connection.execute(
         dialect.insert(cases)
         .values(refund_id=refund_id, kind=kind, owner=FIRST_OWNER, opened_at=now, evidence=evidence)
         .on_conflict_do_nothing(
             index_elements=["refund_id", "kind"], index_where=text("closed_at IS NULL")
         )
+        .returning(cases.c.id)
     )
-    return written.rowcount > 0
+    return opened.first() is not None
 
 
 def has_open_case(connection: Connection, refund_id: int) -> bool:
@@ -161,7 +164,7 @@ def record_refused_job(
     connection: Connection, task: str, job: object, code: str, reason: str, now: datetime
 ) -> None:
     """Keep a refused job; the same job refused again for the same cause is counted, not copied."""
-    body = json.dumps(job, sort_keys=True, default=repr)
+    body = _job_text(job)
     named = job if isinstance(job, dict) else {}
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(
@@ -172,17 +175,30 @@ def record_refused_job(
             account=_short_text(named.get("account")),
             refund_no=_short_text(named.get("refund_no")),
             code=code,
-            reason=reason,
+            reason=storable(reason),
             job=body[:MAX_JOB_TEXT],
             first_at=now,
             last_at=now,
         )
         .on_conflict_do_update(
             index_elements=["digest", "code"],
-            set_={"times": refused_jobs.c.times + 1, "last_at": now, "reason": reason},
+            set_={"times": refused_jobs.c.times + 1, "last_at": now, "reason": storable(reason)},
         )
     )
 
 
+def storable(text: str) -> str:
+    """The text without what a database refuses or a reader trips over."""
+    return _UNSTORABLE.sub("?", text)
+
+
+def _job_text(job: object) -> str:
+    """A job as JSON; one that cannot even be written as JSON is kept by its kind."""
+    try:
+        return json.dumps(job, sort_keys=True, default=repr)
+    except (RecursionError, ValueError, TypeError):
+        return json.dumps(f"a {type(job).__name__} that cannot be written as JSON")
+
+
 def _short_text(value: object) -> str | None:
-    return value[:64].replace("\x00", "") if isinstance(value, str) else None
+    return storable(value[:64]) if isinstance(value, str) else None

@@ -20,6 +20,7 @@ from worker.ledger import journal
 from worker.ledger.orders import insert_order_if_absent, lock_order_by_number, update_order
 from worker.ledger.refunds import count_refunds_of_order, find_refund, insert_refund
 from worker.ledger.rows import Order, Refund
+from worker.refund import request_digest
 from worker.runtime import Line, Runtime
 from worker.schedule import person_due
 from worker.steps.record import WAKE_BACKUP
@@ -112,9 +113,14 @@ def _target(job: object) -> dict[str, Any] | None:
 
 def _refusal(job: dict[str, Any], refusal: Refused) -> dict[str, Any]:
     named = {name: job.get(name) for name in ("account", "order_no", "refund_no", "amount")}
-    known = {name: value for name, value in named.items() if isinstance(value, str | int)}
+    known = {
+        name: journal.storable(value) if isinstance(value, str) else value
+        for name, value in named.items()
+        if isinstance(value, str | int)
+    }
     blank = dict.fromkeys(named)
-    rest = {"state": None, "provider_refund_no": None, "reason": str(refusal)}
+    reason = journal.storable(str(refusal))
+    rest = {"state": None, "provider_refund_no": None, "reason": reason}
     return {"event": Event.REFUSED, **blank, **known, **rest}
 
 
@@ -184,7 +190,12 @@ def _accepted_detail(order: Order, request: RefundRequest, facts: dict[str, Any]
     kept: dict[str, Any] = {name: getattr(request, name) for name in stated}
     for name in ("paid_amount", "refunded_before"):
         kept[name] = facts.get(name, getattr(order, name))
-    return kept | {"from": None, "holds": False}
+    return kept | {"from": None, "holds": False, "request": request_digest(_wire_fields(request))}
+
+
+def _wire_fields(request: RefundRequest) -> dict[str, Any]:
+    """What the provider's calls are made of, beside numbers and amounts."""
+    return request.model_dump(mode="json", include={"reason", "operator", "items", "extra"})
 
 
 def _new_facts(order: Order, request: RefundRequest) -> dict[str, Any]:
@@ -258,9 +269,7 @@ def _refund_values(
         "known": False,
         "not_found": 0,
         "fingerprint": fingerprint(request),
-        "request": request.model_dump(
-            mode="json", include={"reason", "operator", "items", "extra"}
-        ),
+        "request": _wire_fields(request),
         "announce": announce.model_dump(exclude_none=True) if announce else None,
         "accepted_at": now,
         "state_at": now,

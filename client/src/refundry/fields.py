@@ -15,6 +15,9 @@ MAX_DETAIL_BYTES = 65_536
 #: Deeper objects than this occur on no provider's page.
 MAX_DEPTH = 8
 
+#: No order was paid before, none is after.
+_FIRST_YEAR, _LAST_YEAR = 1990, 2200
+
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -39,7 +42,10 @@ def _to_time(value: object) -> object:
         value = _parse_time(value)
     if not isinstance(value, datetime):
         raise ValueError("must be an ISO 8601 time such as 2026-01-31T12:00:00+08:00")
-    return value if value.tzinfo else value.replace(tzinfo=SHANGHAI)
+    aware = value if value.tzinfo else value.replace(tzinfo=SHANGHAI)
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise ValueError(f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return aware
 
 
 def _check_json(value: JsonValue, depth: int) -> None:

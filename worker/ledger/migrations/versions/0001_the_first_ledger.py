@@ -123,17 +123,13 @@ def _create_orders() -> None:
         sa.Column("frozen_at", UtcTime()),
         sa.Column("hold_token", sa.String(length=64)),
         sa.Column("held_at", UtcTime()),
-        sa.CheckConstraint(
-            "(hold_token IS NULL) = (held_at IS NULL)", name="ck_orders_hold_is_whole"
-        ),
-        sa.CheckConstraint("paid_amount <= order_amount", name="ck_orders_paid_within_total"),
+        sa.CheckConstraint("(hold_token IS NULL) = (held_at IS NULL)", name="hold_is_whole"),
+        sa.CheckConstraint("paid_amount <= order_amount", name="paid_within_total"),
         sa.CheckConstraint(
             "paid_amount > 0 AND refunded_before >= 0 AND reserved >= 0 AND refunded >= 0 AND excess >= 0",
-            name="ck_orders_no_negative",
+            name="no_negative",
         ),
-        sa.CheckConstraint(
-            "refunded_before + refunded + reserved <= paid_amount", name="ck_orders_not_over"
-        ),
+        sa.CheckConstraint("refunded_before + refunded + reserved <= paid_amount", name="not_over"),
         sa.PrimaryKeyConstraint("id", name="pk_orders"),
         sa.UniqueConstraint("merchant", "order_no", name="uq_orders_merchant_order_no"),
     )
@@ -196,24 +192,24 @@ def _create_refunds() -> None:
         sa.Column("last_answer", sa.Text()),
         sa.CheckConstraint(
             "CASE WHEN state IN ('submitting', 'unknown', 'pending') THEN open_sent > 0 WHEN state IN ('failed', 'canceled') THEN open_sent = 0 ELSE open_sent >= 0 END",
-            name="ck_refunds_sent_as_the_state_says",
+            name="sent_as_the_state_says",
         ),
         sa.CheckConstraint(
             "CASE state WHEN 'queued' THEN holds_order = (open_sent > 0) WHEN 'submitting' THEN holds_order WHEN 'unknown' THEN holds_order WHEN 'pending' THEN holds_order = (NOT releases) ELSE NOT holds_order END",
-            name="ck_refunds_holds_as_the_state_says",
+            name="holds_as_the_state_says",
         ),
         sa.CheckConstraint(
             "state IN ('queued', 'submitting', 'unknown', 'pending', 'succeeded', 'failed', 'canceled', 'reversed')",
-            name="ck_refunds_state",
+            name="state",
         ),
         sa.CheckConstraint(
             "0 <= open_sent AND open_sent <= sent AND sent <= attempt",
-            name="ck_refunds_attempts_counted",
+            name="attempts_counted",
         ),
-        sa.CheckConstraint("amount > 0", name="ck_refunds_amount"),
+        sa.CheckConstraint("amount > 0", name="amount"),
         sa.CheckConstraint(
             "contested_reserved >= 0 AND contested_excess >= 0 AND contested_reserved + contested_excess <= amount",
-            name="ck_refunds_contested_within_amount",
+            name="contested_within_amount",
         ),
         sa.ForeignKeyConstraint(["account"], ["accounts.name"], name="fk_refunds_account"),
         *_last_event("sqlite"),
@@ -282,9 +278,9 @@ def _create_attempts() -> None:
         sa.Column("message", sa.Text(), server_default="", nullable=False),
         sa.CheckConstraint(
             "status IN ('started', 'never_sent', 'busy', 'rejected', 'unknown', 'pending', 'succeeded')",
-            name="ck_attempts_status",
+            name="status",
         ),
-        sa.CheckConstraint("number > 0", name="ck_attempts_number"),
+        sa.CheckConstraint("number > 0", name="number"),
         sa.ForeignKeyConstraint(["refund_id"], ["refunds.id"], name="fk_attempts_refund_id"),
         sa.PrimaryKeyConstraint("refund_id", "number", name="pk_attempts"),
     )
@@ -327,9 +323,9 @@ def _create_events() -> None:
         sa.Column("detail", Json, nullable=False),
         sa.CheckConstraint(
             "state IN ('queued', 'submitting', 'unknown', 'pending', 'succeeded', 'failed', 'canceled', 'reversed')",
-            name="ck_events_state",
+            name="state",
         ),
-        sa.CheckConstraint("seq > 0", name="ck_events_seq"),
+        sa.CheckConstraint("seq > 0", name="seq"),
         sa.ForeignKeyConstraint(["refund_id"], ["refunds.id"], name="fk_events_refund_id"),
         sa.PrimaryKeyConstraint("refund_id", "seq", "state", name="pk_events"),
     )

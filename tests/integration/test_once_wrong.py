@@ -1,0 +1,110 @@
+"""What was once got wrong: each of these was a fault that a search of all orders of events,
+or an enemy, has found."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from config.accounts import load_accounts
+from config.errors import ConfigError
+from refundry import TASK_REQUEST, State
+from tests.integration.builders import NOW, Shop
+from tests.unit.builders import RULES, after, answered, asked, broken_promises, first_sent
+from tests.unit.test_refund import sent_twice
+from worker.ledger import journal
+from worker.ledger.refunds import order_and_refund
+from worker.refund import Attempt, Case, Outcome, Verdict
+from worker.steps.intake import take_job
+from worker.steps.poll import Claimed, apply
+
+
+def test_a_late_rejection_of_the_last_open_attempt_ends_the_refund() -> None:
+    standing = after(answered(sent_twice(), Verdict.REJECTED))
+    change = answered(standing, Verdict.REJECTED, attempt=1, was=Attempt.UNKNOWN)
+    assert change is not None
+    assert change.standing.state is State.FAILED
+    assert not broken_promises(standing, change)
+
+
+def test_what_the_provider_calls_pending_is_not_closed_by_a_late_rejection() -> None:
+    pending = after(asked(after(answered(first_sent(), Verdict.UNKNOWN)), Verdict.PENDING))
+    assert answered(pending, Verdict.REJECTED, attempt=1, was=Attempt.UNKNOWN) is None
+
+
+def test_a_success_that_came_from_no_attempt_of_ours_is_contradicted() -> None:
+    done = after(asked(after(answered(first_sent(), Verdict.UNKNOWN)), Verdict.SUCCEEDED))
+    change = answered(done, Verdict.NEVER_SENT, attempt=1, was=Attempt.UNKNOWN)
+    assert change is not None
+    assert change.case is Case.CONTRADICTED
+    assert change.freezes
+
+
+def test_checks_have_the_names_that_the_code_gives_them(shop: Shop) -> None:
+    if shop.runtime.ledger.engine.dialect.name == "postgresql":
+        names = shop.rows("SELECT conname FROM pg_constraint WHERE contype = 'c'")
+        assert "ck_orders_not_over" in [row.conname for row in names]
+
+
+def test_what_was_let_go_never_holds_its_order_again() -> None:
+    early = replace(RULES, releases_on_acceptance=True)
+    let_go = after(answered(first_sent(), Verdict.PENDING, rules=early))
+    change = asked(let_go, Verdict.PENDING, rules=RULES)  # the account was set to until_final
+    assert change is None or not change.standing.holds
+
+
+def test_opening_a_case_says_so(shop: Shop) -> None:
+    refund_id = shop.accept().refund_id
+    with shop.runtime.ledger.write() as connection:
+        assert journal.open_case(connection, refund_id, Case.AGED, {}, NOW)
+        assert not journal.open_case(connection, refund_id, Case.AGED, {}, NOW)
+
+
+def test_a_decline_after_success_stops_the_order_and_has_an_event(shop: Shop) -> None:
+    accepted = shop.accept()
+    intent = shop.claim(accepted.order_id)
+    assert intent is not None
+    shop.settle(intent, Verdict.SUCCEEDED)
+    with shop.runtime.ledger.read() as connection:
+        order, refund = order_and_refund(connection, accepted.refund_id)
+    claimed = Claimed(order=order, refund=refund, line=intent.line, after_grace=True)
+    apply(shop.runtime, claimed, Outcome(verdict=Verdict.REJECTED))
+    assert shop.value("SELECT kind FROM cases") == "contradicted"
+    assert shop.value("SELECT count(*) FROM events WHERE kind = 'contradicted'") == 1
+    assert shop.value("SELECT frozen_at FROM orders") is not None
+
+
+BAD: dict[str, Any] = {
+    "a NUL in a field's name": {"a\x00b": 1},
+    "half a character in the account": {"account": "\ud800"},
+    "half a character in the number": {"refund_no": "\ud800"},
+    "a NUL in an announced number": {"announce": {"task": "t"}, "refund_no": "R\x00"},
+    "half a character in an announced number": {"announce": {"task": "t"}, "refund_no": "\ud800"},
+    "a time before the first": {"paid_at": "0001-01-01T00:00:00+08:00"},
+    "a time after the last": {"paid_at": "9999-12-31T23:59:59-08:00"},
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_whatever_arrives_is_recorded(how: str, shop: Shop) -> None:
+    job = shop.job(**BAD[how]) if "paid_at" in BAD[how] else BAD[how]
+    assert take_job(shop.runtime, TASK_REQUEST, job) is None
+    assert shop.value("SELECT count(*) FROM refused_jobs") == 1
+
+
+def test_what_can_be_decoded_can_be_recorded(shop: Shop) -> None:
+    for depth in range(900, 1000):
+        try:
+            job = json.loads('{"a":' + "[" * depth + "]" * depth + "}")
+        except RecursionError:
+            break
+        assert take_job(shop.runtime, TASK_REQUEST, job) is None, depth
+
+
+@pytest.mark.parametrize("bad", ["accounts = 3", "[[accounts]]\nprovider = 'quickpay'"])
+def test_accounts_that_are_no_tables_are_named(bad: str, tmp_path: Any) -> None:
+    path = tmp_path / "accounts.toml"
+    path.write_text(bad)
+    with pytest.raises(ConfigError, match=r"accounts\.toml"):
+        load_accounts(path)

@@ -58,6 +58,8 @@ TAMPERED = {
     "another state": ("UPDATE refunds SET state = 'failed' WHERE id = 1", "I7", "R1"),
     "another event": ("UPDATE refunds SET event_seq = 2 WHERE id = 1", "I7", "R1"),
     "another attempt": ("UPDATE refunds SET attempt = 2 WHERE id = 1", "I7", "R1"),
+    "another request": ("UPDATE refunds SET request = '{}' WHERE id = 1", "I10", "R1"),
+    "another count of sent attempts": ("UPDATE refunds SET sent = 0 WHERE id = 1", "I7", "R1"),
     "other content": ("UPDATE refunds SET fingerprint = 'x' WHERE id = 1", "I10", "R1"),
     "other content sent": (
         "UPDATE attempts SET fingerprint = 'x' WHERE refund_id = 3 AND number = 2", "I10", "R3",

@@ -7,7 +7,7 @@ import typer
 
 from config.settings import load_settings
 from worker.audit import Finding, audit_order
-from worker.cli.output import EXIT_REFUSED, fail, print_json, print_line, print_table
+from worker.cli.output import EXIT_REFUSED, fail, print_done, print_json, print_line, print_table
 from worker.cli.refunds import AccountName, Json
 from worker.cli.setting import open_ledger
 from worker.ledger import migrate, reports
@@ -71,34 +71,40 @@ def show_case(case_id: int, as_json: Json = False) -> None:
 
 
 @db_commands.command("upgrade")
-def upgrade() -> None:
+def upgrade(as_json: Json = False) -> None:
     """Create the schema or bring it up to date."""
     migrate.upgrade(load_settings().database())
-    print_line("the schema is up to date")
+    print_done(as_json, "the schema is up to date", {"upgraded": True})
 
 
 def pause(
-    account: str, reason: Annotated[str, typer.Option(help="Why, for people.")] = "by an operator"
+    account: str,
+    reason: Annotated[str, typer.Option(help="Why, for people.")] = "by an operator",
+    as_json: Json = False,
 ) -> None:
     """Stop sending for an account; asking goes on, nothing fails."""
     command.pause(open_ledger(), account, reason)
-    print_line(f"paused {account}")
+    print_done(as_json, f"paused {account}", {"paused": account})
 
 
-def resume(account: str) -> None:
+def resume(account: str, as_json: Json = False) -> None:
     """Send again for an account."""
     command.resume(open_ledger(), account)
-    print_line(f"resumed {account}")
+    print_done(as_json, f"resumed {account}", {"resumed": account})
 
 
-def hold(order_no: str, account: AccountName) -> None:
+def hold(order_no: str, account: AccountName, as_json: Json = False) -> None:
     """Keep an order's refunds from being sent; prints the token that releases it."""
-    print_line(command.hold_order(build_runtime(load_settings()), account, order_no))
+    token = command.hold_order(build_runtime(load_settings()), account, order_no)
+    print_done(as_json, token, {"held": order_no, "token": token})
 
 
 def release(
-    order_no: str, account: AccountName, token: Annotated[str, typer.Option(help="The hold's.")]
+    order_no: str,
+    account: AccountName,
+    token: Annotated[str, typer.Option(help="The hold's.")],
+    as_json: Json = False,
 ) -> None:
     """Let a held order's refunds go again."""
     command.release_order(build_runtime(load_settings()), account, order_no, token)
-    print_line(f"released {order_no}")
+    print_done(as_json, f"released {order_no}", {"released": order_no})

@@ -33,6 +33,14 @@ def print_json(value: object) -> None:
     print_line(json.dumps(value, ensure_ascii=False, default=str))
 
 
+def print_done(as_json: bool, line: str, value: dict[str, object]) -> None:
+    """What a command has done: a line for people, or JSON."""
+    if as_json:
+        print_json(value)
+    else:
+        print_line(line)
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table for people."""
     table = Table(*columns, title=title, title_justify="left")

@@ -11,9 +11,8 @@ import typer
 
 from config.settings import load_settings
 from refundry import InvalidRequest, RefundClient, RefundRequest, State
-from worker.cli.output import EXIT_REFUSED, EXIT_USAGE, fail, print_json, print_line, print_table
+from worker.cli.output import EXIT_REFUSED, EXIT_USAGE, fail, print_done, print_json, print_table
 from worker.cli.setting import open_ledger
-from worker.errors import Refused
 from worker.ledger import reports
 from worker.ledger.refunds import find_refunds_by_number, order_and_refund
 from worker.ledger.rows import Refund
@@ -73,10 +72,8 @@ def _enqueue(jobs: Iterator[tuple[int, Any]], as_json: bool) -> None:
     with RefundClient(load_settings().broker()) as client:
         for one in requests:
             client.request(one)
-    if as_json:
-        print_json({"enqueued": [one.refund_no for one in requests]})
-    else:
-        print_line(f"enqueued {len(requests)}")
+    numbers = [one.refund_no for one in requests]
+    print_done(as_json, f"enqueued {len(numbers)}", {"enqueued": numbers})
 
 
 def _read_job(number: int, job: Any) -> RefundRequest:
@@ -199,17 +196,15 @@ def resubmit(
     refund_no: str,
     account: AccountName,
     after_attempt: Annotated[int, typer.Option(min=1, help="The attempt that failed.")],
+    as_json: Json = False,
 ) -> None:
     """Ask for a failed refund to be sent again under its own number."""
     with RefundClient(load_settings().broker()) as client:
         client.resubmit(account, refund_no, after_attempt)
-    print_line(f"asked for {refund_no} to be sent again")
+    print_done(as_json, f"asked for {refund_no} to be sent again", {"resubmit": refund_no})
 
 
-def cancel(refund_no: str, account: AccountName) -> None:
+def cancel(refund_no: str, account: AccountName, as_json: Json = False) -> None:
     """Cancel a refund of which nothing was sent yet."""
-    try:
-        cancel_refund(build_runtime(load_settings()), account, refund_no)
-    except Refused as error:
-        fail(str(error), EXIT_REFUSED)
-    print_line(f"canceled {refund_no}")
+    cancel_refund(build_runtime(load_settings()), account, refund_no)
+    print_done(as_json, f"canceled {refund_no}", {"canceled": refund_no})

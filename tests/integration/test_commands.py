@@ -1,0 +1,97 @@
+"""The command line on a ledger of its own: what it prints, and the codes it ends with."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from config.settings import load_settings
+from refundry import TASK_REQUEST
+from worker.cli import app
+from worker.cli.problems import explained
+from worker.ledger.migrate import upgrade
+from worker.runtime import build_runtime
+from worker.steps.intake import take_job
+
+ACCOUNTS = """
+[accounts.shop]
+provider = "quickpay"
+base_url = "http://127.0.0.1:1/qp"
+store_no = "S1"
+operator = "ops"
+"""
+JOB = {
+    "account": "shop",
+    "order_no": "O1",
+    "refund_no": "R1",
+    "amount": 40,
+    "order_amount": 100,
+}
+
+Run = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command with ``--json`` on a ledger with one queued refund: exit code, output."""
+    (tmp_path / "accounts.toml").write_text(ACCOUNTS)
+    monkeypatch.setenv("REFUNDRY_HOME", str(tmp_path))
+    monkeypatch.setenv("REFUNDRY_BROKER_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("REFUNDRY_ACCOUNTS", str(tmp_path / "accounts.toml"))
+    upgrade(load_settings().database())
+    assert take_job(build_runtime(load_settings()), TASK_REQUEST, JOB) is not None
+
+    def invoke(*arguments: str) -> tuple[int, Any]:
+        with explained():
+            done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+        return done.exit_code, json.loads(done.stdout) if done.stdout else None
+
+    return invoke
+
+
+def test_an_order_is_held_and_released_by_its_token_alone(run: Run) -> None:
+    code, held = run("hold", "O1", "--account=shop")
+    assert (code, held["held"]) == (0, "O1")
+    with pytest.raises(SystemExit, match="1"):
+        run("hold", "O1", "--account=shop")
+    with pytest.raises(SystemExit, match="1"):
+        run("release", "O1", "--account=shop", "--token=another")
+    assert run("release", "O1", "--account=shop", f"--token={held['token']}") == (
+        0,
+        {"released": "O1"},
+    )
+
+
+def test_what_was_never_sent_is_canceled_once(run: Run) -> None:
+    assert run("cancel", "R1", "--account=shop") == (0, {"canceled": "R1"})
+    assert run("status", "R1")[1]["state"] == "canceled"
+    with pytest.raises(SystemExit, match="1"):
+        run("cancel", "R1", "--account=shop")
+    assert run("audit")[1]["breaches"] == 0
+
+
+def test_an_account_is_paused_and_resumed(run: Run) -> None:
+    assert run("pause", "shop", "--reason=month's end") == (0, {"paused": "shop"})
+    with pytest.raises(SystemExit, match="1"):
+        run("pause", "shop")
+    assert run("resume", "shop") == (0, {"resumed": "shop"})
+    with pytest.raises(SystemExit, match="1"):
+        run("resume", "shop")
+
+
+def test_lists_speak_json(run: Run) -> None:
+    assert [row["refund_no"] for row in run("list", "--state=queued")[1]] == ["R1"]
+    assert run("list", "--state=failed")[1] == []
+    assert run("case", "list")[1] == []
+    assert run("refused")[1] == []
+
+
+def test_a_broker_that_is_away_ends_with_three(run: Run) -> None:
+    fields = ("--account=shop", "--order-no=O", "--refund-no=R", "--amount=1", "--order-amount=2")
+    with pytest.raises(SystemExit, match="3"):
+        run("request", *fields)
+    with pytest.raises(SystemExit, match="3"):
+        run("resubmit", "R1", "--account=shop", "--after-attempt=1")

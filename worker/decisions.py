@@ -29,6 +29,7 @@ from worker.refund import (
 _ATTEMPT_AFTER: Final = {
     Verdict.NEVER_SENT: Attempt.NEVER_SENT,
     Verdict.BUSY: Attempt.BUSY,
+    Verdict.MISCONFIGURED: Attempt.BUSY,
     Verdict.FUNDS: Attempt.REJECTED,
     Verdict.REJECTED: Attempt.REJECTED,
     Verdict.PENDING: Attempt.PENDING,
@@ -159,8 +160,13 @@ def _note_late(before: Standing, after: Standing, becomes: Attempt) -> Change | 
 
 def _answered(after: Standing, outcome: Outcome, rules: Rules, becomes: Attempt) -> Change:
     verdict = outcome.verdict
-    if verdict in (Verdict.NEVER_SENT, Verdict.BUSY):
-        return Change(event=verdict, standing=replace(after, state=QUEUED), attempt=becomes)
+    if verdict in (Verdict.NEVER_SENT, Verdict.BUSY, Verdict.MISCONFIGURED):
+        return Change(
+            event=verdict,
+            standing=replace(after, state=QUEUED),
+            attempt=becomes,
+            pauses=verdict is Verdict.MISCONFIGURED,
+        )
     if verdict in (Verdict.REJECTED, Verdict.FUNDS):
         return _rejected(after, verdict, rules)
     if verdict is Verdict.PENDING:

@@ -56,6 +56,7 @@ class Verdict(StrEnum):
     KNOWN = "known"  # the provider knows the number and cannot say what became of it
     EXISTS = "exists"  # "refund number exists", in answer to a submission
     BUSY = "busy"  # definitely not executed; later, under the same number
+    MISCONFIGURED = "misconfigured"  # definitely not executed; the account is set up wrongly
     FUNDS = "funds"  # definitely not executed; the merchant's balance is short
     NOT_FOUND = "not_found"  # the provider does not know the number (answer to a question)
 
@@ -171,6 +172,8 @@ class Change:
     case: Case | None = None
     #: No further refund of the order goes before a person has looked.
     freezes: bool = False
+    #: Nothing of the account goes before a person has set it right.
+    pauses: bool = False
 
 
 def request_digest(fields: dict[str, Any]) -> str:

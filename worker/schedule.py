@@ -43,6 +43,11 @@ def next_question(account: Account, asked: int, age: timedelta, now: datetime) -
     return now + _waits(account.scaled(wait))
 
 
+def earliest_question(account: Account, wait_s: float, began_at: datetime) -> datetime:
+    """From when a provider may be asked about what T1 began, whatever the schedule says."""
+    return began_at + timedelta(seconds=account.scaled(wait_s))
+
+
 def next_send(account: Account, tries: int, now: datetime) -> datetime:
     """When to try again what was provably not sent, or not taken, ``tries`` times."""
     wait = _doubled(SEND_BACKOFF_S, tries, SEND_BACKOFF_MAX_S)

@@ -34,7 +34,12 @@ FATES = {
     "decline": (Verdict.REJECTED, "declined"),
 }
 #: Nothing is done and nothing is booked, whatever was booked before.
-TURNED_AWAY = {"reject": Verdict.REJECTED, "busy": Verdict.BUSY, "funds": Verdict.FUNDS}
+TURNED_AWAY = {
+    "reject": Verdict.REJECTED,
+    "busy": Verdict.BUSY,
+    "misconfigured": Verdict.MISCONFIGURED,
+    "funds": Verdict.FUNDS,
+}
 #: Answers to a submission whose number is in the book already.
 REPLAYS = {
     "succeeded": (Verdict.SUCCEEDED, Verdict.EXISTS),
@@ -49,7 +54,13 @@ REPLIES = {
     "declined": (Verdict.REJECTED,),
 }
 
-CLOSING = (Verdict.NEVER_SENT, Verdict.BUSY, Verdict.FUNDS, Verdict.REJECTED)
+CLOSING = (
+    Verdict.NEVER_SENT,
+    Verdict.BUSY,
+    Verdict.MISCONFIGURED,
+    Verdict.FUNDS,
+    Verdict.REJECTED,
+)
 NEVER_EXECUTED = (State.FAILED, State.CANCELED)
 
 Move = tuple[str, Callable[[], None]]

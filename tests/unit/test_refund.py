@@ -31,7 +31,13 @@ canceled ->
 reversed ->
 """
 #: Verdicts that say for certain that the attempt executed nothing.
-CLOSING = [Verdict.NEVER_SENT, Verdict.BUSY, Verdict.FUNDS, Verdict.REJECTED]
+CLOSING = [
+    Verdict.NEVER_SENT,
+    Verdict.BUSY,
+    Verdict.MISCONFIGURED,
+    Verdict.FUNDS,
+    Verdict.REJECTED,
+]
 FINAL_STANDINGS = [
     Standing(state=state, attempt=1, sent=1, open_sent=int(state is State.SUCCEEDED))
     for state in sorted(FINAL)
@@ -149,6 +155,7 @@ def test_nothing_but_a_queued_refund_can_be_canceled(state: State) -> None:
         (Verdict.PENDING, State.PENDING),
         (Verdict.NEVER_SENT, State.QUEUED),
         (Verdict.BUSY, State.QUEUED),
+        (Verdict.MISCONFIGURED, State.QUEUED),
         (Verdict.FUNDS, State.FAILED),
         (Verdict.UNKNOWN, State.UNKNOWN),
         (Verdict.KNOWN, State.UNKNOWN),
@@ -230,3 +237,21 @@ def test_an_accepted_refund_lets_its_order_go_only_where_the_account_says_so() -
     for releases in (False, True):
         rules = replace(RULES, releases_on_acceptance=releases)
         assert after(answered(first_sent(), Verdict.PENDING, rules=rules)).holds is not releases
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_only_a_misconfigured_account_is_paused_and_its_refund_goes_again(
+    verdict: Verdict,
+) -> None:
+    change = answered(first_sent(), verdict)
+    assert change is not None
+    assert change.pauses == (verdict is Verdict.MISCONFIGURED)
+    if change.pauses:
+        assert change.standing == Standing(state=State.QUEUED, attempt=1)
+        assert change.attempt is Attempt.BUSY
+
+
+def test_what_an_old_attempt_found_misconfigured_pauses_nothing() -> None:
+    late = answered(sent_twice(), Verdict.MISCONFIGURED, attempt=1, was=Attempt.UNKNOWN)
+    assert late is not None
+    assert not late.pauses

@@ -11,6 +11,7 @@ from config.accounts import Account
 from tests.unit.builders import NOW, account
 from worker.schedule import (
     after_funds,
+    earliest_question,
     next_announcement,
     next_question,
     next_send,
@@ -125,3 +126,9 @@ def test_a_person_looks_after_a_day_or_a_week_once_accepted(
     assert (
         person_due(account(time_scale=scale), pending=pending, now=NOW) == NOW + days * DAY * scale
     )
+
+
+@given(SCALES, st.integers(0, 600))
+def test_a_provider_may_ask_for_time_before_the_first_question(scale: float, wait: int) -> None:
+    earliest = earliest_question(account(time_scale=scale), wait, NOW)
+    assert earliest == NOW + timedelta(seconds=wait * scale)

@@ -109,14 +109,17 @@ def pause_account(connection: Connection, name: str, reason: str, now: datetime)
 
 
 def resume_account(connection: Connection, name: str, now: datetime) -> bool:
-    """Send again for an account, and wake its orders; False if it was not paused."""
+    """Send again for an account, and wake its orders; False if it was not paused.
+
+    Orders first: a decision that pauses its account holds the order already.
+    """
+    waiting = select(refunds.c.order_id).where(
+        refunds.c.account == name, refunds.c.state == "queued"
+    )
+    connection.execute(update(orders).where(orders.c.id.in_(waiting)).values(wake_at=now))
     done = connection.execute(
         update(accounts)
         .where(accounts.c.name == name, accounts.c.paused_at.is_not(None))
         .values(paused_at=None, paused_reason=None)
     )
-    waiting = select(refunds.c.order_id).where(
-        refunds.c.account == name, refunds.c.state == "queued"
-    )
-    connection.execute(update(orders).where(orders.c.id.in_(waiting)).values(wake_at=now))
     return done.rowcount > 0

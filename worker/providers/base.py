@@ -35,6 +35,8 @@ class Traits:
     allows_until_accepted: bool
     #: How long a success is asked about again.
     watch_days: int
+    #: No question comes sooner than this after T1; ``time_scale`` shortens it.
+    query_not_before_s: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,9 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import structlog
+
 from refundry import Event, State
 from worker.ledger import journal
-from worker.ledger.orders import update_order, wake_if_waiting
+from worker.ledger.orders import pause_account, update_order, wake_if_waiting
 from worker.ledger.refunds import close_attempts, finish_attempt, update_refund
 from worker.refund import (
     FINAL,
@@ -21,6 +23,8 @@ from worker.refund import (
     Outcome,
 )
 from worker.steps.scene import Scene, case_at, due_at
+
+_log = structlog.get_logger(__name__)
 
 #: How long a wake may be on its way before the sweep sends another.
 WAKE_BACKUP: Final = timedelta(seconds=5)
@@ -49,6 +53,7 @@ def record(
     _append_event(scene, change, outcome)
     _announce(scene, change, outcome)
     _open_case_if_unaskable(scene, change, outcome)
+    _pause_account(scene, change, outcome)
     return _write_order(scene, change, contested, next_at)
 
 
@@ -61,6 +66,15 @@ def _open_case_if_unaskable(scene: Scene, change: Change, outcome: Outcome | Non
     waits = change.standing.state in (UNKNOWN, PENDING)
     if waits and not scene.line.account.query:
         _open_case(scene, Case.UNASKABLE, outcome)
+
+
+def _pause_account(scene: Scene, change: Change, outcome: Outcome | None) -> None:
+    """The reason is the provider's code; an account that is paused already keeps its own."""
+    if not change.pauses:
+        return
+    name, reason = scene.refund.account, outcome.code if outcome else change.event
+    if pause_account(scene.connection, name, reason, scene.now):
+        _log.error("account.paused", account=name, reason=reason)
 
 
 def _heard(outcome: Outcome | None) -> dict[str, Any]:

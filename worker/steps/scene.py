@@ -5,11 +5,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from worker.ledger.refunds import get_attempt
 from worker.ledger.rows import Order, Refund
 from worker.refund import FAILED, FINAL, PENDING, QUEUED, SUCCEEDED, UNKNOWN, Change
 from worker.runtime import Line
 from worker.schedule import (
     after_funds,
+    earliest_question,
     next_question,
     next_send,
     next_watch_of_failure,
@@ -38,7 +40,8 @@ def due_at(scene: Scene, change: Change) -> datetime | None:
         if not account.query:
             return None
         age = scene.now - refund.accepted_at
-        return next_question(account, refund.asked, age, scene.now)
+        due = next_question(account, refund.asked, age, scene.now)
+        return _not_too_early(scene, after.attempt, due)
     if not account.query:
         return None
     final_at = scene.now if after.state is not refund.state else refund.state_at
@@ -49,9 +52,17 @@ def due_at(scene: Scene, change: Change) -> datetime | None:
     return None
 
 
+def _not_too_early(scene: Scene, attempt: int, due: datetime) -> datetime:
+    wait_s = scene.line.provider.traits.query_not_before_s
+    if not wait_s or not attempt:
+        return due
+    began_at = get_attempt(scene.connection, scene.refund.id, attempt).started_at
+    return max(due, earliest_question(scene.line.account, wait_s, began_at))
+
+
 def _send_at(scene: Scene, change: Change) -> datetime:
     account, now = scene.line.account, scene.now
-    if change.event in ("never_sent", "busy"):
+    if change.event in ("never_sent", "busy", "misconfigured"):
         unsent = change.standing.attempt - change.standing.sent
         return next_send(account, unsent - 1, now)
     if change.event == "waiting_for_funds":

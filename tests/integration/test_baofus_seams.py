@@ -1,0 +1,76 @@
+"""An account that is set up wrongly is paused; a provider that needs a minute is given it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from refundry import State
+from tests.integration.builders import MINUTE, NOW, Shop
+from tests.integration.conftest import MakeShop
+from worker.ledger.engine import Ledger
+from worker.ledger.tables import refunds
+from worker.refund import Outcome, Verdict
+from worker.steps.command import resume
+from worker.steps.submit import settle
+from worker.steps.sweep import sweep
+
+WRONG = Outcome(verdict=Verdict.MISCONFIGURED, code="MERCHANT_NOT_EXIST", message="商户不存在")
+
+
+def reason(shop: Shop, account: str = "shop") -> object:
+    return shop.value("SELECT paused_reason FROM accounts WHERE name = :name", name=account)
+
+
+def test_an_account_that_is_set_up_wrongly_is_paused_and_no_refund_fails(
+    ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(ledger, shop={}, other={})
+    orders = [shop.accept(order_no=f"O{n}", refund_no=f"R{n}").order_id for n in (1, 2)]
+    elsewhere = shop.accept(account="other", refund_no="R3").order_id
+    intent = shop.claim(orders[0])
+    assert intent is not None
+    settle(shop.runtime, intent, WRONG)
+    assert reason(shop) == "MERCHANT_NOT_EXIST"
+    assert reason(shop, "other") is None
+    assert shop.state() == State.QUEUED
+    assert shop.value("SELECT status FROM attempts") == "busy"
+    shop.wait(10 * MINUTE)
+    assert [shop.claim(order_id) for order_id in orders] == [None, None]
+    assert shop.claim(elsewhere) is not None
+    assert shop.audit() == []
+    resume(shop.runtime.ledger, "shop")
+    assert set(sweep(shop.runtime).wake) >= set(orders)
+    assert all(shop.claim(order_id) for order_id in orders)
+
+
+def test_an_account_that_is_paused_already_keeps_its_reason(shop: Shop) -> None:
+    orders = [shop.accept(order_no=f"O{n}", refund_no=f"R{n}").order_id for n in (1, 2)]
+    intents = [intent for order_id in orders if (intent := shop.claim(order_id))]
+    for intent, code in zip(intents, ("VERIFY_ERROR", "UNOPENED_PRODUCT"), strict=True):
+        settle(shop.runtime, intent, replace(WRONG, code=code))
+    assert reason(shop) == "VERIFY_ERROR"
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_no_question_comes_sooner_than_the_provider_allows(
+    ledger: Ledger, make_shop: MakeShop, scale: float
+) -> None:
+    shop = make_shop(ledger, shop={"poll_schedule_s": [1], "time_scale": scale})
+    provider = shop.runtime.lines["shop"].provider
+    provider.traits = replace(provider.traits, query_not_before_s=60)
+    intent = shop.claim(shop.accept().order_id)
+    assert intent is not None
+    shop.wait(timedelta(seconds=5))
+    shop.settle(intent, Verdict.UNKNOWN)
+    assert_due(shop, 60 * scale)
+    shop.wait(timedelta(seconds=5))
+    shop.settle(intent, Verdict.PENDING)  # a late answer does not bring the question forward
+    assert_due(shop, 60 * scale)
+
+
+def assert_due(shop: Shop, seconds: float) -> None:
+    with shop.runtime.ledger.read() as connection:
+        due_at = connection.execute(select(refunds.c.due_at)).scalar_one()
+    assert due_at == NOW + timedelta(seconds=seconds)

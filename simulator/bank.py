@@ -18,7 +18,10 @@ def submit(world: World, provider: Provider, request: Submit) -> Record:
         detail = "the number was used with another order or amount"
         raise RefusedError("content_changed", detail, request.merchant, request.refund)
     others = [r for r in world.book.on_order(provider.name, request.order) if r != record]
-    takes_on = provider.takes_on(record, others)
+    try:
+        takes_on = provider.takes_on(record, others)
+    except RefusedError as refused:
+        raise refused.about(request.merchant, request.refund) from None
     return _process(world, provider, request) if takes_on or record is None else record
 
 

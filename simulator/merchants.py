@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from simulator.providers.baofu import Baofu
+from simulator.providers.baofu_envelope import Merchant
 from simulator.providers.base import Provider
 from simulator.providers.hkrt import Hkrt
 from simulator.providers.quickpay import QuickPay
@@ -17,7 +19,11 @@ class MerchantsError(Exception):
 
 
 def read_providers(path: Path) -> dict[str, Provider]:
-    """Every provider by name, set up from ``{"hkrt": {ID: {"access_key": …}}, "quickpay": {}}``."""
+    """Every provider by name, set up from ``{NAME: {ID: {…}}}``.
+
+    ``hkrt``: ``access_key``. ``quickpay``: no merchants. ``baofu``: ``ter_id``, and two PEM files
+    next to this one: ``public_key_file`` (the merchant's) and ``private_key_file`` (Baofu's own).
+    """
     merchants = _load(path)
     for name, value in merchants.items():
         if name not in _MAKERS:
@@ -56,7 +62,26 @@ def _make_quickpay(merchants: dict[str, Any], path: Path) -> Provider:
     return QuickPay()
 
 
+def _make_baofu(merchants: dict[str, Any], path: Path) -> Provider:
+    return Baofu({mer_id: _baofu_merchant(mer_id, own, path) for mer_id, own in merchants.items()})
+
+
+def _baofu_merchant(mer_id: str, own: Any, path: Path) -> Merchant:
+    names = ("ter_id", "public_key_file", "private_key_file")
+    if not isinstance(own, dict) or not all(isinstance(own.get(name), str) for name in names):
+        raise MerchantsError(f"{path}: baofu merchant {mer_id!r} needs {', '.join(names)}")
+    try:
+        return Merchant.from_pem(
+            ter_id=own["ter_id"],
+            public_pem=(path.parent / own["public_key_file"]).read_bytes(),
+            private_pem=(path.parent / own["private_key_file"]).read_bytes(),
+        )
+    except (OSError, ValueError) as error:
+        raise MerchantsError(f"{path}: baofu merchant {mer_id!r}: {error}") from None
+
+
 _MAKERS: dict[str, Callable[[dict[str, Any], Path], Provider]] = {
     "quickpay": _make_quickpay,
     "hkrt": _make_hkrt,
+    "baofu": _make_baofu,
 }

@@ -129,7 +129,7 @@ class Provider(Protocol):
         """The answer to a query about a number the provider does not know."""
 
     def refusal(self, refused: RefusedError) -> Said:
-        """The answer to a request that was refused; never a definitive one."""
+        """The answer to a request that was refused; definitive only where its page says so."""
 
 
 class Fields:
@@ -145,9 +145,9 @@ class Fields:
             raise RefusedError("malformed", f"{name} must be a text of 1 to {most} characters")
         return value
 
-    def optional_text(self, name: str) -> str:
+    def optional_text(self, name: str, most: int = 512) -> str:
         """A text that may be absent, null or empty."""
-        return "" if self._fields.get(name) in (None, "") else self.text(name)
+        return "" if self._fields.get(name) in (None, "") else self.text(name, most)
 
     def integer(self, name: str, least: int, most: int) -> int:
         """A mandatory JSON integer within bounds."""

@@ -109,7 +109,7 @@ def findings(connection: Connection, now: datetime) -> list[Finding]:
     return [found for order in whole for found in audit_order(order, paused, now)]
 
 
-def shop_account(name: str, base_url: str, **settings: Any) -> Account:
+def shop_account(name: str, base_url: str, /, **settings: Any) -> Account:
     """An account, of quickpay if nothing else is said; each belongs to a merchant of its own."""
     usual = {"name": name, "merchant": name, "base_url": f"{base_url}/qp"}
     if "provider" not in settings:

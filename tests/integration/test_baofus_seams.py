@@ -1,7 +1,7 @@
 """An account that is set up wrongly is paused; a provider that needs a minute is given it."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -9,11 +9,14 @@ from sqlalchemy import select
 from refundry import State
 from tests.integration.builders import MINUTE, NOW, Shop
 from tests.integration.conftest import MakeShop
+from tests.providers.harness import OWN_OPTIONS
+from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
 from worker.ledger.tables import refunds
 from worker.refund import Outcome, Verdict
 from worker.steps.command import resume
-from worker.steps.submit import settle
+from worker.steps.poll import poll
+from worker.steps.submit import settle, submit
 from worker.steps.sweep import sweep
 
 WRONG = Outcome(verdict=Verdict.MISCONFIGURED, code="MERCHANT_NOT_EXIST", message="商户不存在")
@@ -34,6 +37,7 @@ def test_an_account_that_is_set_up_wrongly_is_paused_and_no_refund_fails(
     settle(shop.runtime, intent, WRONG)
     assert reason(shop) == "MERCHANT_NOT_EXIST"
     assert reason(shop, "other") is None
+    assert_due(shop, 1, 1.1, refund_no="R1")  # not at once when somebody resumes too early
     assert shop.state() == State.QUEUED
     assert shop.value("SELECT status FROM attempts") == "busy"
     shop.wait(10 * MINUTE)
@@ -64,13 +68,38 @@ def test_no_question_comes_sooner_than_the_provider_allows(
     assert intent is not None
     shop.wait(timedelta(seconds=5))
     shop.settle(intent, Verdict.UNKNOWN)
-    assert_due(shop, 60 * scale)
+    assert_due(shop, 60 * scale, 60 * scale)
     shop.wait(timedelta(seconds=5))
     shop.settle(intent, Verdict.PENDING)  # a late answer does not bring the question forward
-    assert_due(shop, 60 * scale)
+    assert_due(shop, 60 * scale, 60 * scale)
 
 
-def assert_due(shop: Shop, seconds: float) -> None:
+def assert_due(shop: Shop, least: float, most: float, refund_no: str = "R1") -> None:
+    of_refund = select(refunds.c.due_at).where(refunds.c.refund_no == refund_no)
     with shop.runtime.ledger.read() as connection:
-        due_at = connection.execute(select(refunds.c.due_at)).scalar_one()
-    assert due_at == NOW + timedelta(seconds=seconds)
+        due_at = connection.execute(of_refund).scalar_one()
+    assert NOW + timedelta(seconds=least) <= due_at <= NOW + timedelta(seconds=most)
+
+
+def test_baofus_refunds_of_one_order_go_one_after_the_other_and_end_well(
+    ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str
+) -> None:
+    own = {"provider": "baofu", "base_url": f"{sim.url}/bf/api", **OWN_OPTIONS["baofu"]}
+    shop = make_shop(ledger, shop=own)
+    sim.plan("baofu", f"{number}a", fate="pending:2")
+    paid_at = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    for end in ("a", "b"):
+        more = {"order_no": number, "refund_no": number + end, "paid_at": paid_at, "reason": "“”"}
+        order_id = shop.accept(**more).order_id
+    submit(shop.runtime, order_id)
+    assert shop.state(f"{number}a") is State.PENDING
+    assert poll(shop.runtime).asked == 0
+    for _ in range(4):
+        shop.wait(2 * MINUTE)
+        poll(shop.runtime)
+        submit(shop.runtime, order_id)
+    for end in ("a", "b"):
+        assert shop.state(number + end) is State.SUCCEEDED
+        assert sim.entry(number + end)["executions"] == 1
+    assert sim.log(event="refused", refund=f"{number}b") == []
+    assert shop.audit() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tests.providers.harness import OWN_OPTIONS, account, facts, read_both
@@ -14,6 +15,8 @@ from worker.providers.base import Provider, RefundFacts, load_provider
 from worker.providers.http import Answer, Wire
 from worker.refund import Outcome, Verdict
 
+#: No provider's window has passed since.
+PAID_AT: Final = datetime.now(UTC) - timedelta(days=1)
 #: Waits for an answer that will come, and for one that will not.
 PATIENT: Final = {"connect_timeout_s": 5.0, "read_timeout_s": 10.0, "total_timeout_s": 10.0}
 IMPATIENT: Final = {"connect_timeout_s": 5.0, "read_timeout_s": 0.4, "total_timeout_s": 0.6}
@@ -99,6 +102,7 @@ class Subject:
 SUBJECTS: Final = [
     Subject(name="quickpay", prefix="/qp"),
     Subject(name="hkrt", prefix="/hk"),
+    Subject(name="baofu", prefix="/bf/api", synchronous=False),
 ]
 assert {subject.name for subject in SUBJECTS} == set(OWN_OPTIONS)
 
@@ -164,5 +168,6 @@ def knowing(refund: RefundFacts, outcome: Outcome | None) -> RefundFacts:
 
 
 def refund_of(number: str, **more: Any) -> RefundFacts:
-    """A refund of an order of its own."""
-    return facts(refund_no=number, order_no=f"O{number}", **more)
+    """A refund of an order of its own, with what any provider finds mandatory."""
+    values = {"order_no": f"O{number}", "reason": "七天无理由", "paid_at": PAID_AT} | more
+    return facts(refund_no=number, **values)

@@ -10,13 +10,17 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from hypothesis import HealthCheck, settings
 
 from config.accounts import Account
+from simulator.providers.baofu_envelope import Merchant
+from simulator.providers.baofu_envelope import signature as baofu_signature
 from simulator.providers.hkrt import signature
+from tests.simulator.harness import BAOFU_KEYS
 from worker.errors import NoAnswer
 from worker.providers.base import Provider, RefundFacts
 from worker.providers.http import Answer, Call, Wire
@@ -30,6 +34,12 @@ KEY = "123456789ABCDEF"
 OWN_OPTIONS: dict[str, dict[str, Any]] = {
     "quickpay": {"store_no": "S1", "operator": "ops"},
     "hkrt": {"access_id": "cpostest", "access_key": KEY},
+    "baofu": {
+        "mer_id": "100000",
+        "ter_id": "100001",
+        "private_key": f"file:{BAOFU_KEYS / 'merchant.pem'}",
+        "provider_public_key": f"file:{BAOFU_KEYS / 'baofu.pub.pem'}",
+    },
 }
 #: A whole answer.
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -66,7 +76,10 @@ def facts(**more: Any) -> RefundFacts:
         "extra": {},
         "provider_refund_no": None,
     }
-    return RefundFacts(**{**values, **more})
+    values |= more
+    if isinstance(values["paid_at"], str):
+        values["paid_at"] = datetime.fromisoformat(values["paid_at"])
+    return RefundFacts(**values)
 
 
 class Peer:
@@ -247,6 +260,21 @@ def hkrt_signed(text: str, key: str = KEY) -> bytes:
     end = text.rstrip().removesuffix("}").rstrip()
     comma = "," if fields else ""
     return f'{end}{comma}"sign":"{signature(fields, key)}"}}'.encode()
+
+
+#: Baofu's half of the keys, as the simulator holds it.
+BAOFU: Final = Merchant.from_pem(
+    ter_id="100001",
+    public_pem=(BAOFU_KEYS / "merchant.pub.pem").read_bytes(),
+    private_pem=(BAOFU_KEYS / "baofu.pem").read_bytes(),
+)
+
+
+def baofu_signed(text: str) -> bytes:
+    """An envelope around a dataContent, signed as the simulator signs."""
+    envelope = {"returnCode": "SUCCESS", "returnMsg": "OK", "dataContent": text}
+    envelope["signStr"] = baofu_signature(BAOFU.private_key, text)
+    return json.dumps(envelope, ensure_ascii=False).encode()
 
 
 def read_both(provider: Provider, refund: RefundFacts, answer: Answer) -> list[Outcome | None]:

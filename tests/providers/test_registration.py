@@ -69,7 +69,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "toypay_for_refundry", raising=False)
 
 
-@pytest.mark.parametrize("name", ["quickpay", "hkrt"])
+@pytest.mark.parametrize("name", ["quickpay", "hkrt", "baofu"])
 def test_a_provider_of_this_package_is_found_by_its_name(name: str) -> None:
     provider = load_provider(account(name))
     assert provider.merchant.startswith(f"{name}/")
@@ -90,7 +90,7 @@ def test_a_provider_of_this_package_is_found_by_its_name(name: str) -> None:
             "支付",
             "class",
         ),
-        *("base", "http", "sockets", "formats", "signatures", "__init__"),
+        *("base", "http", "sockets", "formats", "signatures", "rsa", "baofu_answers", "__init__"),
     ],
 )
 def test_a_provider_that_nobody_offers_is_refused_with_its_name(name: str) -> None:

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.providers.harness import account, examples, facts, hkrt_signed, read_both
+from tests.providers.harness import (
+    account,
+    baofu_signed,
+    examples,
+    facts,
+    hkrt_signed,
+    read_both,
+)
 from worker.providers.base import Provider, load_provider
 from worker.providers.http import Answer
 from worker.refund import Outcome, Verdict
@@ -44,7 +51,21 @@ RIGHT: dict[str, Any] = {
         "total_amount": "1.00",
         "attach": {"refund_fee": "50", "refund_detail": [{"amount": 100}]},
     },
+    "baofu": {
+        "resultCode": "SUCCESS",
+        "refundState": "SUCCESS",
+        "merId": "100000",
+        "outTradeNo": REFUND.refund_no,
+        "originOutTradeNo": REFUND.order_no,
+        "tradeNo": "BF1",
+        "refundAmt": REFUND.amount,
+        "totalAmt": REFUND.amount,
+        "succAmt": REFUND.amount,
+        "errMsg": "“OK”",
+    },
 }
+#: What a right answer to a submission shows; Baofu's is the acceptance alone.
+AT_ONCE = {"baofu": Verdict.PENDING}
 PROVIDERS = {name: load_provider(account(name)) for name in RIGHT}
 #: Values that occur in right answers, in right places and wrong ones.
 TELLING: list[Any] = [
@@ -52,18 +73,22 @@ TELLING: list[Any] = [
     *("SUCCESS", "NOT_FOUND", "REFUNDED", "REFUNDFAILED", "CREATE", "refunded"),
     *("0.50", "-0.50", "0.5", "0.51", "50", "5e1", 50, 51, -50, 5000, "1E2"),
     *("REFUND0001", "REFUND0002", "ORDER0001", "ORDER0002", "WX1", "WX2"),
+    *("FAIL", "REFUND", "REFUND_ERROR", "ABNORMAL", "RISK_REFUSED", "ORDER_NOT_EXIST"),
 ]
 JSON = st.recursive(
     st.sampled_from(TELLING) | st.text(max_size=20) | st.integers(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=8,
 )
+TELLING_ENDS = ("_no", "amount", "status", "code", "No", "Amt", "State", "Code")
+ADDED = ["code", "error_code", "errCode", "sign"]
 names = pytest.mark.parametrize("name", list(RIGHT))
 
 
 def body_of(name: str, text: str) -> bytes:
     """The answer as the provider would send it: signed, where it signs."""
-    return hkrt_signed(text) if name == "hkrt" else text.encode()
+    sign = {"hkrt": hkrt_signed, "baofu": baofu_signed}.get(name, str.encode)
+    return sign(text)
 
 
 def shown(provider: Provider, body: bytes) -> list[Outcome]:
@@ -109,9 +134,24 @@ def bears_out_hkrt(answer: dict[str, Any], verdict: Verdict) -> bool:
     )
 
 
+def bears_out_baofu(answer: dict[str, Any], verdict: Verdict) -> bool:
+    if answer.get("outTradeNo") not in (REFUND.refund_no, None, ""):
+        return False
+    if answer["resultCode"] == "FAIL":
+        amounts = (answer["refundAmt"], answer["totalAmt"])
+        right = all(is_fen(amount, yuan=False) for amount in amounts)
+        return verdict is Verdict.REJECTED and answer["errCode"] == "RISK_REFUSED" and right
+    if answer["resultCode"] != "SUCCESS":
+        return False
+    if verdict is Verdict.REJECTED:
+        return bool(answer["refundState"] == "REFUND_ERROR")
+    return answer["refundState"] == "SUCCESS" and is_fen(answer["succAmt"], yuan=False)
+
+
 BEARS_OUT: dict[str, Callable[[dict[str, Any], Verdict], bool]] = {
     "quickpay": bears_out_quickpay,
     "hkrt": bears_out_hkrt,
+    "baofu": bears_out_baofu,
 }
 
 
@@ -123,8 +163,8 @@ def spoilt(draw: st.DrawFn, name: str) -> dict[str, Any]:
         inner = answer.get("data")
         places = [answer, *([inner] * 3 if isinstance(inner, dict) else [])]
         place = draw(st.sampled_from(places))
-        telling = [key for key in place if key.endswith(("_no", "amount", "status", "code"))]
-        key = draw(st.sampled_from([*place, *telling * 2, "code", "error_code", "sign"]))
+        telling = [key for key in place if key.endswith(TELLING_ENDS)]
+        key = draw(st.sampled_from([*place, *telling * 2, *ADDED]))
         if draw(st.integers(0, 4)):
             place[key] = draw(st.sampled_from(TELLING) | JSON)
         else:
@@ -135,7 +175,10 @@ def spoilt(draw: st.DrawFn, name: str) -> dict[str, Any]:
 @names
 def test_a_right_answer_is_a_success(name: str) -> None:
     outcomes = shown(PROVIDERS[name], body_of(name, json.dumps(RIGHT[name])))
-    assert [outcome.verdict for outcome in outcomes] == [Verdict.SUCCEEDED] * 2
+    assert [outcome.verdict for outcome in outcomes] == [
+        AT_ONCE.get(name, Verdict.SUCCEEDED),
+        Verdict.SUCCEEDED,
+    ]
 
 
 @names
@@ -173,6 +216,7 @@ def test_a_right_answer_with_bytes_changed_is_final_only_if_it_still_says_so(nam
         for outcome in shown(PROVIDERS[name], body):
             if outcome.verdict in FINAL:
                 answer = json.loads(body)
+                answer = json.loads(answer.get("dataContent", body))
                 assert BEARS_OUT[name](answer, outcome.verdict)
 
     holds()

@@ -19,8 +19,20 @@ import requests
 from simulator.providers.hkrt import signature
 
 KEY = "123456789ABCDEF"
-MERCHANTS = {"hkrt": {"cpostest": {"access_key": KEY}}, "quickpay": {}}
 ROOT = Path(__file__).parents[2]
+#: Keys of the tests alone, both halves of both sides.
+BAOFU_KEYS = ROOT / "tests" / "providers" / "keys"
+MERCHANTS = {
+    "hkrt": {"cpostest": {"access_key": KEY}},
+    "quickpay": {},
+    "baofu": {
+        "100000": {
+            "ter_id": "100001",
+            "public_key_file": str(BAOFU_KEYS / "merchant.pub.pem"),
+            "private_key_file": str(BAOFU_KEYS / "baofu.pem"),
+        }
+    },
+}
 #: The fields of ``RefundResultInfo`` in the example of seed 000.
 PAGE_FIELDS = {
     "transaction_status",

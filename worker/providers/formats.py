@@ -79,13 +79,17 @@ def _check_text(body: bytes, value: dict[str, Any]) -> None:
 
 
 def no_negative_amounts(values: dict[str, Any], *, except_for: str = "") -> None:
-    """Check every ``…_amount`` of an answer (providers.md, "Rules for all four").
+    """Check every ``…_amount`` or ``…Amt`` of an answer (providers.md, "Rules for all four").
 
     Raises:
         NoAnswer: one of them is negative.
     """
     for name in values:
-        if name.endswith("_amount") and name != except_for and text_of(values, name)[:1] == "-":
+        if (
+            name.endswith(("_amount", "Amt"))
+            and name != except_for
+            and text_of(values, name)[:1] == "-"
+        ):
             raise NoAnswer(f"{name} is negative")
 
 

@@ -7,10 +7,11 @@ cannot be trusted. There is no third.
 
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import requests
 from requests.exceptions import RequestException
@@ -45,6 +46,11 @@ class Answer:
 
     status: int
     body: bytes
+
+
+def form_body(fields: Mapping[str, str]) -> bytes:
+    """A form as it is sent: UTF-8, percent-encoded."""
+    return urlencode(fields).encode("ascii")
 
 
 def _always() -> None:

@@ -1,0 +1,265 @@
+"""``baofu``: a signed form envelope, asynchronous, one refund of an order at a time (seed 002).
+
+The envelope, the query, the states and the error codes follow providers.md, "baofu"; the page has
+the fields of a refund alone. What it calls ``refundAmt`` and ``totalAmt`` are one amount here, for
+a refund that carries ``mktRefundInfo`` needs a second cap in the ledger and is not taken.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from config.accounts import Account
+from config.errors import ConfigError
+from config.secret_values import SecretFile, SecretText
+from refundry import RefundRequest
+from worker.errors import NotSent
+from worker.providers.baofu_answers import Reader
+from worker.providers.base import Options, Provider, RefundFacts, Traits, read_options
+from worker.providers.formats import dump_object
+from worker.providers.http import Answer, Call, form_body
+from worker.providers.rsa import load_private_key, load_public_key, rsa_sign
+from worker.refund import Outcome
+
+_SHANGHAI: Final = timezone(timedelta(hours=8))
+#: The answer's bound of ``outTradeNo``; the request's is 50.
+_NUMBER_LENGTH: Final = 32
+_REASON_LENGTH: Final = 128
+
+Merchant = Annotated[str, Field(min_length=1, max_length=16)]
+Note = Annotated[str, Field(min_length=1, max_length=128)]
+Serial = Annotated[str, Field(min_length=1, max_length=10)]
+Fen = Annotated[int, Field(ge=1)]
+
+
+class BaofuOptions(Options):
+    """The account's own settings; lengths are the page's."""
+
+    mer_id: Merchant
+    ter_id: Merchant
+    agent_mer_id: Merchant | None = None
+    agent_ter_id: Merchant | None = None
+    #: The merchant's key, PEM or PFX.
+    private_key: SecretFile
+    private_key_password: SecretText | None = None
+    #: Baofu's, a PEM key or a certificate.
+    provider_public_key: SecretFile
+    #: Which of several certificates are used, as Baofu numbers them.
+    sign_sn: Serial = "1"
+    ncrptn_sn: Serial = "1"
+    notify_url: Annotated[str, Field(pattern=r"^https?://[\x21-\x7e]+$", max_length=128)] | None = (
+        None
+    )
+
+
+class _Share(BaseModel):
+    """One line of sharingRefundInfo."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    sharingMerId: Merchant
+    sharingAmt: Fen
+
+
+class _Extra(BaseModel):
+    """What a request may carry beside the common fields, in the page's names.
+
+    The page's formula also counts what is not shared yet, which only Baofu knows, so nothing is
+    refused because the shares do not add up.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    #: Baofu's number of the payment; without it the order's number names it.
+    originTradeNo: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    merchantName: Note | None = None
+    attach: Note | None = None
+    reqReserved: Note | None = None
+    sharingRefundInfo: Annotated[list[_Share], Field(min_length=1)] | None = None
+    advanceAmt: Fen | None = None
+
+
+@contextmanager
+def _naming(account: Account, setting: str) -> Iterator[None]:
+    """A key that cannot be read is a wrong setting."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"accounts.{account.name}: {setting}: {error}") from None
+
+
+def now() -> datetime:
+    """The time that calls are stamped with, and that the window is held against."""
+    return datetime.now(UTC)
+
+
+class Baofu:
+    """The provider for one account."""
+
+    traits = Traits(
+        deduplicates=True,
+        resubmits=False,
+        allows_until_accepted=False,
+        watch_days=0,
+        query_not_before_s=60,
+    )
+
+    def __init__(self, account: Account) -> None:
+        self._options = options = read_options(account, BaofuOptions)
+        self._url = account.base_url
+        password = options.private_key_password
+        with _naming(account, "private_key"):
+            self._key = load_private_key(
+                options.private_key.get_secret_value(),
+                password.get_secret_value() if password else None,
+            )
+        with _naming(account, "provider_public_key"):
+            public_key = load_public_key(options.provider_public_key.get_secret_value())
+        self._reader = Reader(
+            key=public_key,
+            merchant={"merId": options.mer_id, "terId": options.ter_id},
+            definitive=account.definitive_codes,
+            funds=account.funds_codes,
+        )
+        self.merchant = f"baofu/{options.mer_id}"
+
+    def check(self, request: RefundRequest) -> list[str]:
+        return [
+            *_number_problems(request),
+            *_reason_problems(request.reason),
+            *_time_problems(request.paid_at),
+            *_extra_problems(request.extra),
+            *_foreign_problems(request),
+        ]
+
+    def submission(self, facts: RefundFacts) -> Call:
+        if facts.paid_at is None:
+            raise NotSent("the order has no paid_at, which baofu's txnTime is made of")
+        fields: dict[str, Any] = self._parties()
+        if not facts.extra.get("originTradeNo"):
+            fields["originOutTradeNo"] = facts.order_no
+        fields |= {
+            "outTradeNo": facts.refund_no,
+            "refundAmt": facts.amount,
+            "totalAmt": facts.amount,
+            "txnTime": _wire_time(facts.paid_at),
+            "refundReason": facts.reason,
+        }
+        if self._options.notify_url:
+            fields["notifyUrl"] = self._options.notify_url
+        named = {name: value for name, value in facts.extra.items() if value is not None}
+        return self._call("order_refund", fields | named)
+
+    def question(self, facts: RefundFacts) -> Call:
+        """By Baofu's number once it is known, else by ours."""
+        if facts.provider_refund_no:
+            number = {"tradeNo": facts.provider_refund_no}
+        else:
+            number = {"outTradeNo": facts.refund_no}
+        return self._call("refund_query", self._parties() | number)
+
+    def read_submission(self, facts: RefundFacts, answer: Answer) -> Outcome:
+        return self._reader.read_submission(facts, answer)
+
+    def read_reply(self, facts: RefundFacts, answer: Answer) -> Outcome:
+        return self._reader.read_reply(facts, answer)
+
+    def _parties(self) -> dict[str, Any]:
+        """Who asks; the envelope and the content both say it."""
+        options = self._options
+        parties = {
+            "agentMerId": options.agent_mer_id,
+            "agentTerId": options.agent_ter_id,
+            "merId": options.mer_id,
+            "terId": options.ter_id,
+        }
+        return {name: value for name, value in parties.items() if value is not None}
+
+    def _call(self, method: str, fields: dict[str, Any]) -> Call:
+        content = dump_object(fields)
+        envelope = self._parties() | {
+            "method": method,
+            "charset": "UTF-8",
+            "version": "1.0",
+            "format": "json",
+            "timestamp": _wire_time(now()),
+            "signType": "RSA",
+            "signSn": self._options.sign_sn,
+            "ncrptnSn": self._options.ncrptn_sn,
+            "signStr": rsa_sign(self._key, content),
+            "bizContent": content.decode(),
+        }
+        return Call(
+            url=self._url,
+            body=form_body(envelope),
+            headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+        )
+
+
+def _wire_time(time: datetime) -> str:
+    return time.astimezone(_SHANGHAI).strftime("%Y%m%d%H%M%S")
+
+
+def _number_problems(request: RefundRequest) -> list[str]:
+    return [
+        f"{name}: has more than the {_NUMBER_LENGTH} characters that baofu takes"
+        for name in ("order_no", "refund_no")
+        if len(getattr(request, name)) > _NUMBER_LENGTH
+    ]
+
+
+def _reason_problems(reason: str) -> list[str]:
+    if not reason.strip():
+        return ["reason: baofu's refundReason is mandatory; say why"]
+    if len(reason) > _REASON_LENGTH:
+        return [f"reason: has more than the {_REASON_LENGTH} characters that baofu takes"]
+    return []
+
+
+def _time_problems(paid_at: datetime | None) -> list[str]:
+    if paid_at is None:
+        return ["paid_at: baofu's txnTime is mandatory; say when the order was paid"]
+    if now() > _a_year_after(paid_at.astimezone(_SHANGHAI)):
+        return ["paid_at: baofu refunds nothing that was paid more than a year ago"]
+    return []
+
+
+def _a_year_after(time: datetime) -> datetime:
+    """The same day of the next year, by Shanghai's calendar; 28 February after a 29th."""
+    try:
+        return time.replace(year=time.year + 1)
+    except ValueError:
+        return time.replace(year=time.year + 1, day=28)
+
+
+def _extra_problems(extra: dict[str, Any]) -> list[str]:
+    if "mktRefundInfo" in extra:
+        return [
+            "extra.mktRefundInfo: a marketing refund is not taken, for the ledger holds one cap "
+            "an order and this needs two, of what was paid and of the total; refund it at baofu"
+        ]
+    try:
+        _Extra.model_validate(extra)
+    except ValidationError as error:
+        return [
+            f"extra.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
+        ]
+    return []
+
+
+def _foreign_problems(request: RefundRequest) -> list[str]:
+    problems = []
+    if request.currency != "CNY":
+        problems.append(f"currency: baofu settles in CNY, not {request.currency}")
+    if request.items:
+        problems.append("items: baofu's page has no field for it; leave it out")
+    return problems
+
+
+def provider(account: Account) -> Provider:
+    """The provider for an account of ``accounts.toml``."""
+    return Baofu(account)

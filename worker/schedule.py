@@ -32,7 +32,7 @@ def _doubled(first_s: float, times: int, most_s: float) -> float:
 
 
 def next_question(account: Account, asked: int, age: timedelta, now: datetime) -> datetime:
-    """When to ask about an open refund that was asked about ``asked`` times, ``age`` after T1."""
+    """When to ask about an open refund, asked about ``asked`` times, ``age`` after intake."""
     schedule = account.poll_schedule_s
     if asked < len(schedule):
         wait = schedule[asked]

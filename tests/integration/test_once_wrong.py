@@ -16,8 +16,10 @@ from tests.unit.test_refund import sent_twice
 from worker.ledger import journal
 from worker.ledger.refunds import order_and_refund
 from worker.refund import Attempt, Case, Outcome, Verdict
+from worker.steps.command import pause
 from worker.steps.intake import take_job
 from worker.steps.poll import Claimed, apply
+from worker.steps.submit import call_provider
 
 
 def test_a_late_rejection_of_the_last_open_attempt_ends_the_refund() -> None:
@@ -108,3 +110,23 @@ def test_accounts_that_are_no_tables_are_named(bad: str, tmp_path: Any) -> None:
     path.write_text(bad)
     with pytest.raises(ConfigError, match=r"accounts\.toml"):
         load_accounts(path)
+
+
+def test_an_order_claimed_while_its_account_is_paused_is_looked_at_again(shop: Shop) -> None:
+    accepted = shop.accept()
+    pause(shop.runtime.ledger, "shop", "month's end")
+    assert shop.claim(accepted.order_id) is None
+    assert shop.value("SELECT wake_at FROM orders") is not None
+
+
+def test_a_call_that_cannot_be_built_was_never_sent(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intent = shop.claim(shop.accept().order_id)
+    assert intent is not None
+
+    def broken(facts: object) -> None:
+        raise KeyError(facts)
+
+    monkeypatch.setattr(intent.line.provider, "submission", broken)
+    assert call_provider(shop.runtime, intent).verdict is Verdict.NEVER_SENT

@@ -25,6 +25,7 @@ from worker.ledger.refunds import (
 )
 from worker.ledger.rows import Order, Refund
 from worker.providers.base import RefundFacts
+from worker.providers.http import Call
 from worker.refund import QUEUED, Attempt, Outcome, Verdict
 from worker.runtime import Line, Runtime, suspended_clock
 from worker.steps.record import record
@@ -36,6 +37,8 @@ _log = structlog.get_logger(__name__)
 WORK_S: Final = 10.0
 #: Waits between two tries to commit an outcome, in seconds; the last repeats.
 _COMMIT_WAITS_S: Final = (0.05, 0.2, 1.0, 2.0)
+#: An order of a paused account is looked at again after this.
+_PAUSED_AGAIN: Final = timedelta(seconds=60)
 #: An account that is not configured any more is looked for again after this.
 _ACCOUNT_AWAY: Final = timedelta(minutes=5)
 
@@ -121,7 +124,7 @@ def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
         _last_check(runtime, intent)
 
     try:
-        answer = line.wire.post(line.provider.submission(facts), gate)
+        answer = line.wire.post(_build_call(line, facts), gate)
         return line.provider.read_submission(facts, answer)
     except NotSent as error:
         return Outcome(verdict=Verdict.NEVER_SENT, code="never_sent", message=str(error))
@@ -130,6 +133,17 @@ def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
     except Exception as error:
         _log.exception("submit.fault", refund_no=facts.refund_no)
         return Outcome(verdict=Verdict.UNKNOWN, code="fault", message=type(error).__name__)
+
+
+def _build_call(line: Line, facts: RefundFacts) -> Call:
+    """The call; what fails while it is built was provably not sent."""
+    try:
+        return line.provider.submission(facts)
+    except NotSent:
+        raise
+    except Exception as error:
+        _log.exception("submit.call_not_built", refund_no=facts.refund_no)
+        raise NotSent(f"the call could not be built: {type(error).__name__}") from error
 
 
 def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
@@ -182,8 +196,10 @@ def _turn(
     if head is None or order.stopped:
         return None
     refund, paused = head
-    if refund.state is not QUEUED or paused:
+    if refund.state is not QUEUED:
         return None
+    if paused:  # resuming wakes its orders, but not one that is claimed while it commits
+        return now + _PAUSED_AGAIN
     if refund.account not in runtime.lines:
         _log.error("submit.account_not_configured", account=refund.account)
         return now + _ACCOUNT_AWAY

@@ -10,7 +10,7 @@ from celery.worker.consumer import Consumer
 
 from worker.errors import Refused, ServiceAway
 from worker.runtime import get_runtime
-from worker.steps.intake import refuse
+from worker.steps.refuse import refuse
 
 _log = structlog.get_logger(__name__)
 

@@ -12,7 +12,8 @@ from worker.app import app
 from worker.errors import Refused, ServiceAway
 from worker.runtime import Runtime, get_runtime
 from worker.steps.command import resubmit_refund
-from worker.steps.intake import refuse, take_job
+from worker.steps.intake import take_job
+from worker.steps.refuse import refuse
 
 _log = structlog.get_logger(__name__)
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
 from refundry import Event, State
 from worker.ledger.tables import announcements, cases, events, refused_jobs
+from worker.ledger.types import insert_into
 from worker.refund import Case
 
 #: Who owns a case until a person takes it.
@@ -62,9 +62,8 @@ def open_case(
     connection: Connection, refund_id: int, kind: Case, evidence: dict[str, Any], now: datetime
 ) -> bool:
     """Open a case; False if one of this kind is open already."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     opened = connection.execute(
-        dialect.insert(cases)
+        insert_into(connection, cases)
         .values(refund_id=refund_id, kind=kind, owner=FIRST_OWNER, opened_at=now, evidence=evidence)
         .on_conflict_do_nothing(
             index_elements=["refund_id", "kind"], index_where=text("closed_at IS NULL")
@@ -166,9 +165,8 @@ def record_refused_job(
     """Keep a refused job; the same job refused again for the same cause is counted, not copied."""
     body = _job_text(job)
     named = job if isinstance(job, dict) else {}
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(
-        dialect.insert(refused_jobs)
+        insert_into(connection, refused_jobs)
         .values(
             digest=hashlib.sha256(f"{task}\n{body}".encode()).hexdigest(),
             task=task,

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, case, exists, insert, null, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from config.errors import ConfigError
 from worker.ledger.rows import Order, order_of
 from worker.ledger.tables import accounts, orders, refunds
+from worker.ledger.types import insert_into
 
 
 def lock_order(connection: Connection, order_id: int) -> Order:
@@ -42,9 +42,8 @@ def lock_order_by_number(connection: Connection, merchant: str, order_no: str) -
 
 def insert_order_if_absent(connection: Connection, values: dict[str, Any]) -> None:
     """Insert the order unless its number is there."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(
-        dialect.insert(orders)
+        insert_into(connection, orders)
         .values(values)
         .on_conflict_do_nothing(index_elements=["merchant", "order_no"])
     )

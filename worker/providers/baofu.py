@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from config.accounts import Account
 from config.errors import ConfigError
@@ -18,7 +18,14 @@ from config.secret_values import SecretFile, SecretText
 from refundry import RefundRequest
 from worker.errors import NotSent
 from worker.providers.baofu_answers import Reader
-from worker.providers.base import Options, Provider, RefundFacts, Traits, read_options
+from worker.providers.base import (
+    Options,
+    Provider,
+    RefundFacts,
+    Traits,
+    model_problems,
+    read_options,
+)
 from worker.providers.formats import dump_object
 from worker.providers.http import Answer, Call, form_body
 from worker.providers.rsa import load_private_key, load_public_key, rsa_sign
@@ -241,14 +248,7 @@ def _extra_problems(extra: dict[str, Any]) -> list[str]:
             "extra.mktRefundInfo: a marketing refund is not taken, for the ledger holds one cap "
             "an order and this needs two, of what was paid and of the total; refund it at baofu"
         ]
-    try:
-        _Extra.model_validate(extra)
-    except ValidationError as error:
-        return [
-            f"extra.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            for problem in error.errors(include_input=False)
-        ]
-    return []
+    return model_problems("extra", _Extra, extra)
 
 
 def _foreign_problems(request: RefundRequest) -> list[str]:

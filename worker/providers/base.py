@@ -100,6 +100,18 @@ def read_options(account: Account, model: type[OwnOptions]) -> OwnOptions:
         raise ConfigError(explain(f"accounts.{account.name}", error)) from None
 
 
+def model_problems(where: str, model: type[BaseModel], value: Any) -> list[str]:
+    """A sentence for every field of ``value`` that the provider's page would refuse."""
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        return [
+            f"{where}.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
+        ]
+    return []
+
+
 def load_provider(account: Account) -> Provider:
     """The account's provider: a module of this package, or a package's entry point.
 

@@ -5,13 +5,20 @@ The query and the status values follow providers.md, "quickpay"; the page itself
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from config.accounts import Account
 from config.secret_values import SecretText
 from refundry import RefundRequest
 from worker.errors import NoAnswer
-from worker.providers.base import Options, Provider, RefundFacts, Traits, read_options
+from worker.providers.base import (
+    Options,
+    Provider,
+    RefundFacts,
+    Traits,
+    model_problems,
+    read_options,
+)
 from worker.providers.formats import (
     dump_object,
     fen_of,
@@ -73,17 +80,6 @@ class _Extra(BaseModel):
     store_no: Annotated[str, Field(min_length=1, max_length=32)] | None = None
 
 
-def _problems(where: str, model: type[BaseModel], value: Any) -> list[str]:
-    try:
-        model.model_validate(value)
-    except ValidationError as error:
-        return [
-            f"{where}.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            for problem in error.errors(include_input=False)
-        ]
-    return []
-
-
 class QuickPay:
     """The provider for one account."""
 
@@ -97,9 +93,9 @@ class QuickPay:
         self.merchant = f"quickpay/{account.merchant or account.name}"
 
     def check(self, request: RefundRequest) -> list[str]:
-        problems = _problems("extra", _Extra, request.extra)
+        problems = model_problems("extra", _Extra, request.extra)
         for number, item in enumerate(request.items):
-            problems += _problems(f"items.{number}", _Item, item)
+            problems += model_problems(f"items.{number}", _Item, item)
         if request.currency != "CNY":
             problems.append(f"currency: quickpay settles in CNY, not {request.currency}")
         if len(request.operator) > 16:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 
+from refundry import Event, State
 from worker.ledger import journal
 from worker.ledger.journal import Announcement
 from worker.refund import Case
@@ -32,6 +33,30 @@ class Announced:
 
     delivered: int
     not_taken: int
+
+
+def announcement(
+    event: Event,
+    *,
+    account: object,
+    order_no: object,
+    refund_no: object,
+    amount: object,
+    state: State | None = None,
+    provider_refund_no: str | None = None,
+    reason: str = "",
+) -> dict[str, Any]:
+    """What a producer is told (contract, "Announcement kwargs"); a refused job may lack names."""
+    return {
+        "event": event,
+        "account": account,
+        "order_no": order_no,
+        "refund_no": refund_no,
+        "amount": amount,
+        "state": state,
+        "provider_refund_no": provider_refund_no,
+        "reason": reason,
+    }
 
 
 def announce(runtime: Runtime, deliver: Deliver, limit: int = BATCH) -> Announced:

@@ -15,11 +15,12 @@ from worker.ledger.orders import (
     resume_account,
     update_order,
 )
-from worker.ledger.refunds import find_refund, head_of_order, lock_refund
+from worker.ledger.refunds import find_refund, head_of_order
+from worker.ledger.rows import Order
 from worker.refund import FAILED
 from worker.runtime import Runtime
 from worker.steps.record import record
-from worker.steps.scene import Scene
+from worker.steps.scene import Scene, lock_scene
 
 
 def resubmit_refund(runtime: Runtime, account: str, refund_no: str, after_attempt: int) -> int:
@@ -84,10 +85,14 @@ def _scene(connection: Connection, runtime: Runtime, account: str, refund_no: st
     found = find_refund(connection, line.provider.merchant, refund_no)
     if found is None or found.account != account:
         raise Refused("not_found", f"account {account!r} has no refund {refund_no!r}")
-    order = lock_order(connection, found.order_id)
-    refund = lock_refund(connection, found.id)
-    now = runtime.ledger.now(connection)
-    return Scene(connection=connection, order=order, refund=refund, line=line, now=now)
+    return lock_scene(connection, runtime.ledger, line, found.order_id, found.id)
+
+
+def _lock_order(connection: Connection, runtime: Runtime, account: str, order_no: str) -> Order:
+    order = find_order(connection, runtime.line(account).provider.merchant, order_no)
+    if order is None:
+        raise Refused("not_found", f"account {account!r} has no order {order_no!r}")
+    return lock_order(connection, order.id)
 
 
 def hold_order(runtime: Runtime, account: str, order_no: str) -> str:
@@ -98,10 +103,7 @@ def hold_order(runtime: Runtime, account: str, order_no: str) -> str:
         ServiceAway: the ledger does not answer.
     """
     with runtime.ledger.write() as connection:
-        order = find_order(connection, runtime.line(account).provider.merchant, order_no)
-        if order is None:
-            raise Refused("not_found", f"account {account!r} has no order {order_no!r}")
-        order = lock_order(connection, order.id)
+        order = _lock_order(connection, runtime, account, order_no)
         if order.hold_token is not None:
             raise Refused("held", f"order {order_no!r} is held since {order.held_at}")
         head = head_of_order(connection, order.id, lock=True)
@@ -121,10 +123,7 @@ def release_order(runtime: Runtime, account: str, order_no: str, token: str) -> 
         ServiceAway: the ledger does not answer.
     """
     with runtime.ledger.write() as connection:
-        order = find_order(connection, runtime.line(account).provider.merchant, order_no)
-        if order is None:
-            raise Refused("not_found", f"account {account!r} has no order {order_no!r}")
-        order = lock_order(connection, order.id)
+        order = _lock_order(connection, runtime, account, order_no)
         if order.hold_token is None or not secrets.compare_digest(order.hold_token, token):
             raise Refused("not_held", f"order {order_no!r} is not held under this token")
         now = runtime.ledger.now(connection)

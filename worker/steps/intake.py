@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from refundry import Announce, Event, InvalidRequest, RefundRequest, State
+from refundry import Event, InvalidRequest, RefundRequest, State
 from worker.errors import Conflict, Refused
 from worker.ledger import journal
 from worker.ledger.orders import insert_order_if_absent, lock_order_by_number, update_order
@@ -23,7 +22,9 @@ from worker.ledger.rows import Order, Refund
 from worker.refund import request_digest
 from worker.runtime import Line, Runtime
 from worker.schedule import person_due
+from worker.steps.announce import announcement
 from worker.steps.record import WAKE_BACKUP
+from worker.steps.refuse import refuse
 
 #: Two producers that insert the same number collide once, not many times.
 _TRIES: Final = 5
@@ -72,17 +73,6 @@ def accept(runtime: Runtime, job: object) -> Accepted:
     return _accept_once(runtime, line, request)
 
 
-def refuse(runtime: Runtime, task: str, job: object, refusal: Refused) -> None:
-    """Record a refused job and announce the refusal where the job says where."""
-    target = _target(job)
-    with runtime.ledger.write() as connection:
-        now = runtime.ledger.now(connection)
-        journal.record_refused_job(connection, task, job, refusal.code, str(refusal), now)
-        if target is not None and isinstance(job, dict):
-            payload = _refusal(job, refusal)
-            journal.add_announcement(connection, None, Event.REFUSED, target, payload, now)
-
-
 def fingerprint(request: RefundRequest) -> str:
     """What a refund number stands for: everything but where to announce and what was expected."""
     content = request.model_dump(mode="json", exclude={"announce", "expected_refunded"})
@@ -100,28 +90,6 @@ def _read(job: object) -> RefundRequest:
     if request.announce is not None and request.announce.url is not None:
         raise Refused("invalid", "announce.url: this version announces to a task; give task")
     return request
-
-
-def _target(job: object) -> dict[str, Any] | None:
-    """Where to announce, if that much of the job can be read."""
-    try:
-        announce = Announce.model_validate(job.get("announce") if isinstance(job, dict) else None)
-    except ValidationError:
-        return None
-    return None if announce.task is None else announce.model_dump(exclude_none=True)
-
-
-def _refusal(job: dict[str, Any], refusal: Refused) -> dict[str, Any]:
-    named = {name: job.get(name) for name in ("account", "order_no", "refund_no", "amount")}
-    known = {
-        name: journal.storable(value) if isinstance(value, str) else value
-        for name, value in named.items()
-        if isinstance(value, str | int)
-    }
-    blank = dict.fromkeys(named)
-    reason = journal.storable(str(refusal))
-    rest = {"state": None, "provider_refund_no": None, "reason": reason}
-    return {"event": Event.REFUSED, **blank, **known, **rest}
 
 
 def _accept_once(runtime: Runtime, line: Line, request: RefundRequest) -> Accepted:
@@ -283,15 +251,13 @@ def _announce_acceptance(
 ) -> None:
     if request.announce is None:
         return
-    payload = {
-        "event": Event.ACCEPTED,
-        "account": request.account,
-        "order_no": request.order_no,
-        "refund_no": request.refund_no,
-        "amount": request.amount,
-        "state": State.QUEUED,
-        "provider_refund_no": None,
-        "reason": "",
-    }
+    payload = announcement(
+        Event.ACCEPTED,
+        account=request.account,
+        order_no=request.order_no,
+        refund_no=request.refund_no,
+        amount=request.amount,
+        state=State.QUEUED,
+    )
     target = request.announce.model_dump(exclude_none=True)
     journal.add_announcement(connection, refund_id, Event.ACCEPTED, target, payload, now)

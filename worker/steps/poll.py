@@ -9,13 +9,12 @@ import structlog
 
 from worker.decisions import decide_question
 from worker.errors import NoAnswer, NotSent, ServiceAway
-from worker.ledger.orders import lock_order
-from worker.ledger.refunds import accounts_with_questions, claim_questions, lock_refund
+from worker.ledger.refunds import accounts_with_questions, claim_questions
 from worker.ledger.rows import Order, Refund
 from worker.refund import Change, Outcome, Question, Verdict
 from worker.runtime import ASKERS, Line, Runtime
 from worker.steps.record import record
-from worker.steps.scene import Scene
+from worker.steps.scene import lock_scene
 from worker.steps.submit import facts_of
 
 _log = structlog.get_logger(__name__)
@@ -116,10 +115,10 @@ def apply(runtime: Runtime, claimed: Claimed, outcome: Outcome) -> bool:
         after_grace=claimed.after_grace,
     )
     with runtime.ledger.write() as connection:
-        order = lock_order(connection, claimed.order.id)
-        refund = lock_refund(connection, claimed.refund.id)
-        now = runtime.ledger.now(connection)
-        change = decide_question(refund.standing, question, outcome, claimed.line.rules, now)
-        unchanged = Change(event="asked", standing=refund.standing)
-        scene = Scene(connection=connection, order=order, refund=refund, line=claimed.line, now=now)
+        scene = lock_scene(
+            connection, runtime.ledger, claimed.line, claimed.order.id, claimed.refund.id
+        )
+        standing = scene.refund.standing
+        change = decide_question(standing, question, outcome, claimed.line.rules, scene.now)
+        unchanged = Change(event="asked", standing=standing)
         return record(scene, change or unchanged, outcome)

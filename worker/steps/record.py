@@ -22,6 +22,7 @@ from worker.refund import (
     Change,
     Outcome,
 )
+from worker.steps.announce import announcement
 from worker.steps.scene import Scene, case_at, due_at
 
 _log = structlog.get_logger(__name__)
@@ -183,24 +184,17 @@ def _announce(scene: Scene, change: Change, outcome: Outcome | None) -> None:
         return
     event = Event.REVERSED if state is REVERSED else Event.FINAL
     number = (outcome and outcome.provider_refund_no) or scene.refund.provider_refund_no
-    payload = announcement(scene, event, state, number, _reason(outcome))
+    payload = announcement(
+        event,
+        account=scene.refund.account,
+        order_no=scene.order.order_no,
+        refund_no=scene.refund.refund_no,
+        amount=scene.refund.amount,
+        state=state,
+        provider_refund_no=number,
+        reason=_reason(outcome),
+    )
     journal.add_announcement(scene.connection, scene.refund.id, event, target, payload, scene.now)
-
-
-def announcement(
-    scene: Scene, event: Event, state: State, provider_refund_no: str | None, reason: str
-) -> dict[str, Any]:
-    """What a producer is told (contract, "Announcement kwargs")."""
-    return {
-        "event": event,
-        "account": scene.refund.account,
-        "order_no": scene.order.order_no,
-        "refund_no": scene.refund.refund_no,
-        "amount": scene.refund.amount,
-        "state": state,
-        "provider_refund_no": provider_refund_no,
-        "reason": reason,
-    }
 
 
 def _moved(before: State, after: State, amount: int) -> tuple[int, int]:

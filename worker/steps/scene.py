@@ -5,7 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from worker.ledger.refunds import get_attempt
+from worker.ledger.engine import Ledger
+from worker.ledger.orders import lock_order
+from worker.ledger.refunds import get_attempt, lock_refund
 from worker.ledger.rows import Order, Refund
 from worker.refund import FAILED, FINAL, PENDING, QUEUED, SUCCEEDED, UNKNOWN, Change
 from worker.runtime import Line
@@ -29,6 +31,16 @@ class Scene:
     refund: Refund
     line: Line
     now: datetime
+
+
+def lock_scene(
+    connection: Connection, ledger: Ledger, line: Line, order_id: int, refund_id: int
+) -> Scene:
+    """Lock an order and a refund of it, in this order, and read the ledger's time."""
+    order = lock_order(connection, order_id)
+    refund = lock_refund(connection, refund_id)
+    now = ledger.now(connection)
+    return Scene(connection=connection, order=order, refund=refund, line=line, now=now)
 
 
 def due_at(scene: Scene, change: Change) -> datetime | None:

@@ -20,7 +20,6 @@ from worker.ledger.refunds import (
     get_attempt,
     head_of_order,
     insert_attempt,
-    lock_refund,
     may_still_send,
 )
 from worker.ledger.rows import Order, Refund
@@ -29,7 +28,7 @@ from worker.providers.http import Call
 from worker.refund import QUEUED, Attempt, Outcome, Verdict
 from worker.runtime import Line, Runtime, suspended_clock
 from worker.steps.record import record
-from worker.steps.scene import Scene
+from worker.steps.scene import Scene, lock_scene
 
 _log = structlog.get_logger(__name__)
 
@@ -149,16 +148,15 @@ def _build_call(line: Line, facts: RefundFacts) -> Call:
 def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
     """T3: write the outcome down, if it still counts; True if the order has work to do now."""
     with runtime.ledger.write() as connection:
-        order = lock_order(connection, intent.order.id)
-        refund = lock_refund(connection, intent.refund.id)
-        attempt = get_attempt(connection, refund.id, intent.number)
-        now = runtime.ledger.now(connection)
+        scene = lock_scene(
+            connection, runtime.ledger, intent.line, intent.order.id, intent.refund.id
+        )
+        attempt = get_attempt(connection, intent.refund.id, intent.number)
         change = decide_answer(
-            refund.standing, intent.number, attempt.status, outcome, intent.line.rules
+            scene.refund.standing, intent.number, attempt.status, outcome, intent.line.rules
         )
         if change is None:
             return False
-        scene = Scene(connection=connection, order=order, refund=refund, line=intent.line, now=now)
         return record(scene, change, outcome, answered=intent.number)
 
 

@@ -10,7 +10,7 @@ import pytest
 from config.accounts import load_accounts
 from config.errors import ConfigError
 from refundry import TASK_REQUEST, State
-from tests.integration.builders import NOW, Shop
+from tests.integration.builders import MINUTE, NOW, Shop
 from tests.unit.builders import RULES, after, answered, asked, broken_promises, first_sent
 from tests.unit.test_refund import sent_twice
 from worker.ledger import journal
@@ -20,6 +20,7 @@ from worker.steps.command import pause
 from worker.steps.intake import take_job
 from worker.steps.poll import Claimed, apply
 from worker.steps.submit import call_provider
+from worker.steps.sweep import sweep
 
 
 def test_a_late_rejection_of_the_last_open_attempt_ends_the_refund() -> None:
@@ -130,3 +131,19 @@ def test_a_call_that_cannot_be_built_was_never_sent(
 
     monkeypatch.setattr(intent.line.provider, "submission", broken)
     assert call_provider(shop.runtime, intent).verdict is Verdict.NEVER_SENT
+
+
+def test_an_attempt_whose_refund_has_succeeded_meanwhile_is_reaped_once(shop: Shop) -> None:
+    accepted = shop.accept()
+    intent = shop.claim(accepted.order_id)
+    assert intent is not None
+    with shop.runtime.ledger.read() as connection:
+        order, refund = order_and_refund(connection, accepted.refund_id)
+    claimed = Claimed(order=order, refund=refund, line=intent.line, after_grace=False)
+    apply(shop.runtime, claimed, Outcome(verdict=Verdict.SUCCEEDED))
+    shop.wait(MINUTE)
+    assert sweep(shop.runtime).reaped == 1
+    assert shop.value("SELECT status FROM attempts") == Attempt.UNKNOWN
+    assert shop.state() is State.SUCCEEDED
+    assert sweep(shop.runtime).reaped == 0
+    assert shop.audit() == []

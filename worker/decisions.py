@@ -89,6 +89,8 @@ def decide_question(
     """What the answer to a question changes; None: nothing but that it was asked."""
     if outcome.verdict is Verdict.SUCCEEDED:
         return _absorb(standing, None)
+    if outcome.verdict is Verdict.MISCONFIGURED:
+        return Change(event="asked", standing=standing, pauses=True)
     if standing.state in FINAL:
         asked_since = question.state is standing.state and question.attempt == standing.attempt
         return _watched(standing, outcome.verdict) if asked_since else None

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from config.accounts import Account
+from refundry.fields import SHANGHAI
 
 DAY: Final = timedelta(days=1)
 #: Never sent or busy: 1 s, doubled each time up to 5 minutes.
@@ -73,6 +74,18 @@ def next_watch_of_success(final_at: datetime, watch_days: int, now: datetime) ->
     """When to ask about a succeeded refund again, once a day; None: no more."""
     due = now + DAY
     return due if due <= final_at + watch_days * DAY else None
+
+
+def window_end(paid_at: datetime, years: int) -> datetime:
+    """The last moment of a provider's window: so many years later by Shanghai's calendar.
+
+    After a 29 February it is the 28th.
+    """
+    paid = paid_at.astimezone(SHANGHAI)
+    try:
+        return paid.replace(year=paid.year + years)
+    except ValueError:
+        return paid.replace(year=paid.year + years, day=28)
 
 
 def person_due(account: Account, *, pending: bool, now: datetime) -> datetime:

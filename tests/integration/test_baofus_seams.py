@@ -14,8 +14,8 @@ from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
 from worker.ledger.tables import refunds
 from worker.refund import Outcome, Verdict
-from worker.steps.command import resume
-from worker.steps.poll import poll
+from worker.steps.command import cancel_refund, resume
+from worker.steps.poll import _claim, apply, poll
 from worker.steps.submit import settle, submit
 from worker.steps.sweep import sweep
 
@@ -103,3 +103,43 @@ def test_baofus_refunds_of_one_order_go_one_after_the_other_and_end_well(
         assert sim.entry(number + end)["executions"] == 1
     assert sim.log(event="refused", refund=f"{number}b") == []
     assert shop.audit() == []
+
+
+def test_a_wrong_set_up_that_a_question_shows_pauses_the_account_as_well(
+    ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(ledger)
+    intent = shop.claim(shop.accept().order_id)
+    assert intent is not None
+    shop.settle(intent, Verdict.PENDING)
+    events = shop.value("SELECT count(*) FROM events")
+    shop.wait(2 * MINUTE)
+    (claimed,) = _claim(shop.runtime, shop.runtime.lines["shop"], 10)
+    assert not apply(shop.runtime, claimed, WRONG)
+    assert reason(shop) == "MERCHANT_NOT_EXIST"
+    assert shop.state() is State.PENDING
+    assert shop.value("SELECT count(*) FROM events") == events
+
+
+def test_a_refund_whose_window_passes_while_it_waits_is_handed_to_a_person(
+    ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(ledger)
+    provider = shop.runtime.lines["shop"].provider
+    provider.traits = replace(provider.traits, window_years=1)
+    paid_at = NOW - timedelta(days=364)
+    order_id = shop.accept(paid_at=paid_at.isoformat()).order_id
+    shop.accept(refund_no="R2")
+    shop.wait(timedelta(days=2))
+    assert [shop.claim(order_id), shop.claim(order_id)] == [None, None]
+    assert [row.kind for row in shop.rows("SELECT kind FROM cases")] == ["limit"]
+    assert shop.value("SELECT count(*) FROM attempts") == 0
+    assert sweep(shop.runtime).wake == []
+    assert shop.state() is State.QUEUED
+    cancel_refund(shop.runtime, "shop", "R1")
+    assert shop.claim(order_id) is None  # the next one meets the same limit
+    shop.execute("UPDATE orders SET paid_at = :at", at=paid_at + timedelta(days=300))
+    shop.wait(timedelta(days=1))
+    intent = shop.claim(order_id)
+    assert intent is not None
+    assert intent.refund.refund_no == "R2"

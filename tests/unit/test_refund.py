@@ -38,6 +38,8 @@ CLOSING = [
     Verdict.FUNDS,
     Verdict.REJECTED,
 ]
+#: What counts in whichever answer it comes.
+ALWAYS_HEARD = {Verdict.SUCCEEDED, Verdict.MISCONFIGURED}
 FINAL_STANDINGS = [
     Standing(state=state, attempt=1, sent=1, open_sent=int(state is State.SUCCEEDED))
     for state in sorted(FINAL)
@@ -190,13 +192,21 @@ def test_a_short_balance_waits_under_the_same_number_where_the_account_says_so()
     assert after(answered(first_sent(), Verdict.FUNDS, rules=rules)).state is State.QUEUED
 
 
-@pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.SUCCEEDED])
+@pytest.mark.parametrize("verdict", sorted(set(Verdict) - ALWAYS_HEARD))
 def test_a_reply_about_an_attempt_that_is_not_the_latest_any_more_changes_nothing(
     verdict: Verdict,
 ) -> None:
     standing = reap(sent_twice()).standing
     for grace in GRACE:
         assert asked(standing, verdict, attempt=1, after_grace=grace) is None
+
+
+def test_a_wrong_set_up_that_a_reply_shows_pauses_the_account_and_nothing_else() -> None:
+    for standing in (reap(sent_twice()).standing, replace(first_sent(), state=State.FAILED)):
+        change = asked(standing, Verdict.MISCONFIGURED, attempt=1)
+        assert change is not None
+        assert change.pauses
+        assert change.standing == standing
 
 
 @pytest.mark.parametrize("was", [Attempt.STARTED, Attempt.UNKNOWN])

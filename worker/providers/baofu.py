@@ -7,7 +7,7 @@ a refund that carries ``mktRefundInfo`` needs a second cap in the ledger and is 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +16,7 @@ from config.accounts import Account
 from config.errors import ConfigError
 from config.secret_values import SecretFile, SecretText
 from refundry import RefundRequest
+from refundry.fields import SHANGHAI
 from worker.errors import NotSent
 from worker.providers.baofu_answers import Reader
 from worker.providers.base import (
@@ -30,11 +31,13 @@ from worker.providers.formats import dump_object
 from worker.providers.http import Answer, Call, form_body
 from worker.providers.rsa import load_private_key, load_public_key, rsa_sign
 from worker.refund import Outcome
+from worker.schedule import window_end
 
-_SHANGHAI: Final = timezone(timedelta(hours=8))
 #: The answer's bound of ``outTradeNo``; the request's is 50.
 _NUMBER_LENGTH: Final = 32
 _REASON_LENGTH: Final = 128
+#: "交易时间超过一年的订单无法发起退款" (seed 002).
+_WINDOW_YEARS: Final = 1
 
 Merchant = Annotated[str, Field(min_length=1, max_length=16)]
 Note = Annotated[str, Field(min_length=1, max_length=128)]
@@ -112,6 +115,7 @@ class Baofu:
         allows_until_accepted=False,
         watch_days=0,
         query_not_before_s=60,
+        window_years=_WINDOW_YEARS,
     )
 
     def __init__(self, account: Account) -> None:
@@ -207,7 +211,7 @@ class Baofu:
 
 
 def _wire_time(time: datetime) -> str:
-    return time.astimezone(_SHANGHAI).strftime("%Y%m%d%H%M%S")
+    return time.astimezone(SHANGHAI).strftime("%Y%m%d%H%M%S")
 
 
 def _number_problems(request: RefundRequest) -> list[str]:
@@ -229,17 +233,9 @@ def _reason_problems(reason: str) -> list[str]:
 def _time_problems(paid_at: datetime | None) -> list[str]:
     if paid_at is None:
         return ["paid_at: baofu's txnTime is mandatory; say when the order was paid"]
-    if now() > _a_year_after(paid_at.astimezone(_SHANGHAI)):
+    if now() > window_end(paid_at, _WINDOW_YEARS):
         return ["paid_at: baofu refunds nothing that was paid more than a year ago"]
     return []
-
-
-def _a_year_after(time: datetime) -> datetime:
-    """The same day of the next year, by Shanghai's calendar; 28 February after a 29th."""
-    try:
-        return time.replace(year=time.year + 1)
-    except ValueError:
-        return time.replace(year=time.year + 1, day=28)
 
 
 def _extra_problems(extra: dict[str, Any]) -> list[str]:

@@ -89,6 +89,8 @@ class Reader:
             return fields
         _must_not_be_about_another(self.merchant, facts, fields)
         state = text_of(fields, "refundState")
+        if state not in _STATES and self._is_misconfigured(fields):
+            return _outcome(Verdict.MISCONFIGURED, fields)
         if state == "ABNORMAL" and text_of(fields, "errCode") == _NOT_FOUND:
             return _not_found(fields)
         verdict = _STATES.get(state, Verdict.UNKNOWN)
@@ -128,6 +130,10 @@ class Reader:
         if verdict in (Verdict.REJECTED, Verdict.FUNDS):
             _must_name(fields, *_AMOUNTS)
         return _outcome(verdict, fields)
+
+    def _is_misconfigured(self, fields: dict[str, Any]) -> bool:
+        failed = text_of(fields, "resultCode") == "FAIL"
+        return failed and text_of(fields, "errCode") in _MISCONFIGURED
 
     def _verdict_of(self, code: str) -> Verdict:
         if code in self.funds:

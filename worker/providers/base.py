@@ -37,6 +37,8 @@ class Traits:
     watch_days: int
     #: No question comes sooner than this after T1; ``time_scale`` shortens it.
     query_not_before_s: int = 0
+    #: No refund of an order is taken so many years, by Shanghai's calendar, after it was paid.
+    window_years: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

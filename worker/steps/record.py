@@ -44,6 +44,7 @@ def record(
     """
     new_case = change.case is not None and _open_case(scene, change.case, outcome)
     next_at = due_at(scene, change)
+    _pause_account(scene, change, outcome)
     if change.standing == scene.refund.standing and answered is None and not new_case:
         values = {"due_at": next_at} | _heard(outcome)
         update_refund(scene.connection, scene.refund.id, values)
@@ -54,7 +55,6 @@ def record(
     _append_event(scene, change, outcome)
     _announce(scene, change, outcome)
     _open_case_if_unaskable(scene, change, outcome)
-    _pause_account(scene, change, outcome)
     return _write_order(scene, change, contested, next_at)
 
 

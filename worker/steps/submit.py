@@ -12,21 +12,25 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from worker.decisions import begin, decide_answer
 from worker.errors import NoAnswer, NotSent, ServiceAway
+from worker.ledger.journal import open_case
 from worker.ledger.orders import get_order, lock_order, update_order
 from worker.ledger.refunds import (
     get_attempt,
     head_of_order,
     insert_attempt,
     may_still_send,
+    update_refund,
 )
 from worker.ledger.rows import Order, Refund
 from worker.providers.base import RefundFacts
 from worker.providers.http import Call
-from worker.refund import QUEUED, Attempt, Outcome, Verdict
+from worker.refund import QUEUED, Attempt, Case, Outcome, Verdict
 from worker.runtime import Line, Runtime, suspended_clock
+from worker.schedule import window_end
 from worker.steps.record import record
 from worker.steps.scene import Scene, lock_scene
 
@@ -40,6 +44,8 @@ _COMMIT_WAITS_S: Final = (0.05, 0.2, 1.0, 2.0)
 _PAUSED_AGAIN: Final = timedelta(seconds=60)
 #: An account that is not configured any more is looked for again after this.
 _ACCOUNT_AWAY: Final = timedelta(minutes=5)
+#: A refund that a limit keeps from being sent is looked at again after this.
+_LIMIT_AGAIN: Final = timedelta(days=1)
 
 Result = TypeVar("Result")
 
@@ -96,6 +102,9 @@ def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
             update_order(connection, order_id, {"wake_at": turn})
             return None
         refund, line = head[0], runtime.lines[head[0].account]
+        if _is_past_window(line, order, now):
+            _hand_over(connection, order, refund, now)
+            return None
         change = begin(refund.standing)
         scene = Scene(connection=connection, order=order, refund=refund, line=line, now=now)
         record(scene, change)
@@ -113,6 +122,22 @@ def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
         )
     begun = replace(refund, standing=change.standing)
     return Intent(order=order, refund=begun, line=line, number=number, began=began)
+
+
+def _is_past_window(line: Line, order: Order, now: datetime) -> bool:
+    """The provider's window has passed since intake looked."""
+    years = line.provider.traits.window_years
+    if years is None or order.paid_at is None:
+        return False
+    return now > window_end(order.paid_at, years)
+
+
+def _hand_over(connection: Connection, order: Order, refund: Refund, now: datetime) -> None:
+    """What a limit keeps from being sent waits for a person, who can cancel it."""
+    evidence = {"limit": "window", "paid_at": order.paid_at.isoformat() if order.paid_at else ""}
+    open_case(connection, refund.id, Case.LIMIT, evidence, now)
+    update_refund(connection, refund.id, {"due_at": now + _LIMIT_AGAIN})
+    update_order(connection, order.id, {"wake_at": now + _LIMIT_AGAIN})
 
 
 def call_provider(runtime: Runtime, intent: Intent) -> Outcome:

@@ -287,3 +287,12 @@ def test_a_job_with_one_wrong_field_is_taken_or_recorded(
     before = shop.value("SELECT coalesce(sum(times), 0) FROM refused_jobs")
     if take_job(shop.runtime, TASK_REQUEST, shop.job(**{field: value})) is None:
         assert shop.value("SELECT sum(times) FROM refused_jobs") == before + 1
+
+
+def test_a_doubt_is_kept_with_the_refund_and_refuses_nothing(shop: Shop) -> None:
+    shop.accept(paid_amount=90)
+    shop.accept(refund_no="R2", paid_amount=90, amount=80)
+    shop.accept(refund_no="R3", order_no="O2", paid_amount=90, items=[{"item_no": "1"}])
+    shop.accept(refund_no="R4", order_no="O3")
+    details = shop.rows("SELECT detail FROM events ORDER BY refund_id")
+    assert ["single-item coupon" in str(row.detail) for row in details] == [1, 1, 0, 0]

@@ -49,12 +49,20 @@ def pfx(lock: form.KeySerializationEncryption) -> bytes:
     return pkcs12.serialize_key_and_certificates(b"m", KEY, certificate(), None, lock)
 
 
-def problems(**changed: Any) -> str:
-    """What intake says of a job; empty where it takes it."""
+def requested(**changed: Any) -> RefundRequest:
     job = {"account": "main", "order_no": "O1", "refund_no": "R1", "amount": 50}
     job |= {"order_amount": 100, "reason": "七天无理由", "paid_at": "2026-01-30T12:00:00+08:00"}
-    request = RefundRequest.read(job | changed)
-    return "; ".join(load_provider(account("baofu")).check(request))
+    return RefundRequest.read(job | changed)
+
+
+def problems(**changed: Any) -> str:
+    """What intake says of a job; empty where it takes it."""
+    return "; ".join(load_provider(account("baofu")).check(requested(**changed)))
+
+
+def doubts(**changed: Any) -> str:
+    """What intake warns of."""
+    return "; ".join(load_provider(account("baofu")).doubts(requested(**changed)))
 
 
 class TestKeys:
@@ -211,6 +219,31 @@ class TestIntake:
     )
     def test_what_the_page_does_not_take_is_named(self, change: dict[str, Any], field: str) -> None:
         assert problems(**change).startswith(field)
+
+    @pytest.mark.parametrize(
+        ("extra", "warned"),
+        [
+            ({}, False),
+            ({"sharingRefundInfo": None, "advanceAmt": None}, False),
+            ({"sharingRefundInfo": [{"sharingMerId": "1", "sharingAmt": 50}]}, False),
+            ({"sharingRefundInfo": [{"sharingMerId": "1", "sharingAmt": 51}]}, True),
+            (
+                {
+                    "sharingRefundInfo": [
+                        {"sharingMerId": "1", "sharingAmt": 25},
+                        {"sharingMerId": "2", "sharingAmt": 25},
+                    ],
+                    "advanceAmt": 1,
+                },
+                True,
+            ),
+        ],
+    )
+    def test_a_formula_that_cannot_come_out_is_a_doubt_and_no_refusal(
+        self, extra: dict[str, Any], warned: bool
+    ) -> None:
+        assert problems(extra=extra) == ""
+        assert bool(doubts(extra=extra)) is warned
 
     def test_a_marketing_refund_is_refused_with_the_reason(self) -> None:
         said = problems(extra={"mktRefundInfo": {"mktAmt": 1, "mktMerId": "100000"}})

@@ -146,6 +146,18 @@ class Baofu:
             *_foreign_problems(request),
         ]
 
+    def doubts(self, request: RefundRequest) -> list[str]:
+        """The page's formula, as far as it can be known here: shares and advance within the total.
+
+        The rest of the total is what was not shared yet, which only Baofu knows.
+        """
+        extra = _Extra.model_validate(request.extra)
+        known = sum(share.sharingAmt for share in extra.sharingRefundInfo or [])
+        known += extra.advanceAmt or 0
+        if known > request.amount:
+            return [f"extra: shares and advance are {known} fen, more than the {request.amount}"]
+        return []
+
     def submission(self, facts: RefundFacts) -> Call:
         if facts.paid_at is None:
             raise NotSent("the order has no paid_at, which baofu's txnTime is made of")

@@ -68,6 +68,9 @@ class Provider(Protocol):
     def check(self, request: RefundRequest) -> list[str]:
         """What the provider's page would refuse of this request, a sentence each."""
 
+    def doubts(self, request: RefundRequest) -> list[str]:
+        """What it may refuse for facts that only it knows; a warning each, never a refusal."""
+
     def submission(self, facts: RefundFacts) -> Call:
         """The call that submits a refund."""
 

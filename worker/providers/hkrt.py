@@ -62,6 +62,9 @@ class Hkrt:
                 problems.append(f"{name}: hkrt's page has no field for it; leave it out")
         return problems
 
+    def doubts(self, request: RefundRequest) -> list[str]:
+        return []
+
     def submission(self, facts: RefundFacts) -> Call:
         fields = {
             "out_refund_no": facts.refund_no,

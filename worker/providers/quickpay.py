@@ -102,6 +102,14 @@ class QuickPay:
             problems.append("operator: has more than the 16 characters that quickpay takes")
         return problems
 
+    def doubts(self, request: RefundRequest) -> list[str]:
+        """The page wants the items of a partial refund where a single-item coupon was used."""
+        paid = request.order_amount if request.paid_amount is None else request.paid_amount
+        partial = request.refunded_before + request.amount < paid
+        if partial and paid < request.order_amount and not request.items:
+            return ["items: are missing; quickpay wants them if a single-item coupon was used"]
+        return []
+
     def submission(self, facts: RefundFacts) -> Call:
         fields: dict[str, Any] = {
             "store_no": self._store(facts),

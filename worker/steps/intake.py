@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -25,6 +26,8 @@ from worker.schedule import person_due
 from worker.steps.announce import announcement
 from worker.steps.record import WAKE_BACKUP
 from worker.steps.refuse import refuse
+
+_log = structlog.get_logger(__name__)
 
 #: Two producers that insert the same number collide once, not many times.
 _TRIES: Final = 5
@@ -146,7 +149,7 @@ def _insert(
     reserved = {"reserved": order.reserved + request.amount, "wake_at": wake_at}
     update_order(connection, order.id, facts | reserved)
     refund_id = insert_refund(connection, _refund_values(line, order, request, now))
-    detail = _accepted_detail(order, request, facts)
+    detail = _accepted_detail(order, request, facts) | _doubts(line, request)
     journal.append_event(connection, refund_id, 1, State.QUEUED, "accepted", 0, detail, now)
     _announce_acceptance(connection, refund_id, request, now)
     return Accepted(order_id=order.id, refund_id=refund_id, repeated=False)
@@ -159,6 +162,14 @@ def _accepted_detail(order: Order, request: RefundRequest, facts: dict[str, Any]
     for name in ("paid_amount", "refunded_before"):
         kept[name] = facts.get(name, getattr(order, name))
     return kept | {"from": None, "holds": False, "request": request_digest(_wire_fields(request))}
+
+
+def _doubts(line: Line, request: RefundRequest) -> dict[str, Any]:
+    """What the provider may trip over, for people who wonder later."""
+    doubts = line.provider.doubts(request)
+    if doubts:
+        _log.warning("intake.doubts", refund_no=request.refund_no, doubts=doubts)
+    return {"doubts": doubts} if doubts else {}
 
 
 def _wire_fields(request: RefundRequest) -> dict[str, Any]:

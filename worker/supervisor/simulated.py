@@ -5,7 +5,15 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from worker.supervisor.home import Home, write_private
 from worker.supervisor.ports import HOST, kept_port
@@ -14,6 +22,8 @@ from worker.supervisor.program import Program
 #: Makes every run of the simulator draw the same faults.
 _SEED: Final = 7
 _ACCESS_ID: Final = "cpostest"
+_MER_ID: Final = "100000"
+_TER_ID: Final = "100001"
 
 #: Waits are 100 times shorter than the protocol's; ``time_scale`` does not touch the timeouts.
 _ACCOUNTS: Final = """\
@@ -35,6 +45,15 @@ access_id = "{access_id}"
 access_key = "file:hkrt.key"
 channel = "wx"
 {patience}
+
+[accounts.shop-baofu]
+provider = "baofu"
+base_url = "{url}/bf/api"
+mer_id = "{mer_id}"
+ter_id = "{ter_id}"
+private_key = "file:merchant.pem"
+provider_public_key = "file:baofu.pub.pem"
+{patience}
 """
 _PATIENCE: Final = """\
 time_scale = 0.01
@@ -51,7 +70,7 @@ def simulator_program(home: Home, environment: Mapping[str, str]) -> tuple[Progr
     """The simulator and its URL; it keeps its port and its book across restarts."""
     port = kept_port(home.run / "simulator.port")
     merchants = _folder(home) / "merchants.json"
-    write_private(merchants, json.dumps({"hkrt": {_ACCESS_ID: {"access_key": _key(home)}}}))
+    write_private(merchants, json.dumps(_merchants(home)))
     places = ("--home", str(home.root / "simulator"), "--merchants", str(merchants))
     program = Program(
         name="simulator",
@@ -65,11 +84,34 @@ def simulator_program(home: Home, environment: Mapping[str, str]) -> tuple[Progr
 
 
 def write_accounts(home: Home, simulator_url: str) -> Path:
-    """The accounts ``shop-quickpay`` and ``shop-hkrt``, served by the simulator."""
+    """An account of every provider, ``shop-quickpay`` and so on, served by the simulator."""
     path = _folder(home) / "accounts.toml"
-    text = _ACCOUNTS.format(url=simulator_url, access_id=_ACCESS_ID, patience=_PATIENCE)
-    write_private(path, text)
+    named = {"access_id": _ACCESS_ID, "mer_id": _MER_ID, "ter_id": _TER_ID}
+    write_private(path, _ACCOUNTS.format(url=simulator_url, patience=_PATIENCE, **named))
     return path
+
+
+def _merchants(home: Home) -> dict[str, Any]:
+    """Whom the simulated providers know; the keys are made once a home."""
+    for owner in ("merchant", "baofu"):
+        _make_key_pair(_folder(home), owner)
+    baofu = {
+        "ter_id": _TER_ID,
+        "public_key_file": "merchant.pub.pem",
+        "private_key_file": "baofu.pem",
+    }
+    return {"hkrt": {_ACCESS_ID: {"access_key": _key(home)}}, "baofu": {_MER_ID: baofu}}
+
+
+def _make_key_pair(folder: Path, owner: str) -> None:
+    private, public = folder / f"{owner}.pem", folder / f"{owner}.pub.pem"
+    if public.exists():
+        return
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_private(private, pem.decode())
+    own = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_private(public, own.decode())
 
 
 def _folder(home: Home) -> Path:

@@ -1,14 +1,15 @@
-"""The demonstration's batch: refunds, and what the simulator does to each. Pure."""
+"""The demonstration's batch: refunds, and what the simulator does to each."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 #: Draws the amounts; the same numbers in every run.
 _SEED: Final = 7
-_ORDERS_PER_PROVIDER: Final = 6
+_ORDERS_PER_PROVIDER: Final = 4
 _REFUNDS_PER_ORDER: Final = 4
-ACCOUNTS: Final = {"quickpay": "shop-quickpay", "hkrt": "shop-hkrt"}
+ACCOUNTS: Final = {"quickpay": "shop-quickpay", "hkrt": "shop-hkrt", "baofu": "shop-baofu"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class DemoRefund:
     amount: int
     order_amount: int
     trouble: Trouble
+    #: Providers refund nothing that was paid long ago.
+    paid_at: datetime
     #: Asks for more than is left of what was paid, so intake must refuse it.
     exceeds: bool = False
 
@@ -47,7 +50,7 @@ class DemoRefund:
             "refund_no": self.refund_no,
             "amount": self.amount,
             "order_amount": self.order_amount,
-            "paid_at": "2026-01-31T12:00:00+08:00",
+            "paid_at": self.paid_at.isoformat(),
             "reason": "demonstration",
             "operator": "demo",
         }
@@ -80,33 +83,37 @@ _COMMON: Final = (
     Trouble(words="declined by the provider", fate="decline"),
     Trouble(words="unknown for two questions", fate="unknown:2"),
 )
+_BADLY_SIGNED: Final = Trouble(words="badly signed answer", submit=("bad_signature",))
 #: Spread over the orders: the first of every order, then the second of every order, and so on.
 _TROUBLES: Final = {
     "quickpay": (*_COMMON, Trouble(words="answer without sense", submit=("garbage",))),
-    "hkrt": (*_COMMON, Trouble(words="badly signed answer", submit=("bad_signature",))),
+    "hkrt": (*_COMMON, _BADLY_SIGNED),
+    "baofu": (*_COMMON, _BADLY_SIGNED),
 }
 _EXCEEDS: Final = Trouble(words="asks for more than is left")
 
 
 def make_batch(run: str) -> list[DemoRefund]:
     """48 refunds of 12 orders and one that exceeds its order, last; ``run`` is in every number."""
-    draw = random.Random(_SEED)
-    batch = [refund for provider in ACCOUNTS for refund in _of_provider(provider, run, draw)]
+    draw, paid_at = random.Random(_SEED), datetime.now(UTC) - timedelta(days=1)
+    batch = [
+        refund for provider in ACCOUNTS for refund in _of_provider(provider, run, draw, paid_at)
+    ]
     batch.sort(key=lambda refund: refund.refund_no[-1])
     paid_up = batch[0]
-    exceeding = DemoRefund(
-        provider=paid_up.provider,
-        order_no=paid_up.order_no,
+    exceeding = replace(
+        paid_up,
         refund_no=f"{paid_up.refund_no[:-1]}X",
         amount=paid_up.order_amount,
-        order_amount=paid_up.order_amount,
         trouble=_EXCEEDS,
         exceeds=True,
     )
     return [*batch, exceeding]
 
 
-def _of_provider(provider: str, run: str, draw: random.Random) -> list[DemoRefund]:
+def _of_provider(
+    provider: str, run: str, draw: random.Random, paid_at: datetime
+) -> list[DemoRefund]:
     troubles = iter(_TROUBLES[provider])
     refunds = []
     for turn in range(_REFUNDS_PER_ORDER):
@@ -121,6 +128,7 @@ def _of_provider(provider: str, run: str, draw: random.Random) -> list[DemoRefun
                     amount=draw.randrange(100, order_amount // _REFUNDS_PER_ORDER),
                     order_amount=order_amount,
                     trouble=next(troubles, _NONE),
+                    paid_at=paid_at,
                 )
             )
     return refunds

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import psutil
 
 from tests.e2e.service import Service, eventually
-from tests.simulator.harness import KEY, Sim
+from tests.simulator.harness import BAOFU_KEYS, KEY, Sim
 from worker.ledger import reports
 from worker.ledger.engine import Ledger, create_ledger_engine
 
@@ -29,8 +30,10 @@ provider_delay_s = 50
 not_found_over_s = 50
 poll_schedule_s = [50]
 """
+#: The same for every refund of an order.
+PAID_AT = datetime.now(UTC) - timedelta(days=1)
 FINAL = {"succeeded", "failed", "canceled"}
-PROVIDERS = {"qp": "quickpay", "hk": "hkrt"}
+PROVIDERS = {"qp": "quickpay", "hk": "hkrt", "bf": "baofu"}
 _NUMBERS = count(1)
 
 Job = dict[str, Any]
@@ -48,6 +51,7 @@ class Stack:
         """A refund with a number of its own."""
         refund_no = f"{account}REFUND{next(_NUMBERS):08d}"
         known = {"account": account, "order_no": order_no, "refund_no": refund_no}
+        known |= {"reason": "returned", "paid_at": PAID_AT.isoformat()}
         return {**known, "amount": amount, "order_amount": 1000} | more
 
     def plan(self, job: Job, **plan: Any) -> Job:
@@ -133,6 +137,10 @@ def running(folder: Path, database_url: str) -> Iterator[Stack]:
         f'store_no = "S1"\noperator = "ops"\n{TIMES}\n'
         f'[accounts.hk]\nprovider = "hkrt"\nbase_url = "{sim.url}/hk"\n'
         f'access_id = "cpostest"\naccess_key = "file:hkrt.key"\n{TIMES}\n'
+        f'[accounts.bf]\nprovider = "baofu"\nbase_url = "{sim.url}/bf/api"\n'
+        f'mer_id = "100000"\nter_id = "100001"\n'
+        f'private_key = "file:{BAOFU_KEYS / "merchant.pem"}"\n'
+        f'provider_public_key = "file:{BAOFU_KEYS / "baofu.pub.pem"}"\n{TIMES}\n'
     )
     environment = {"REFUNDRY_ACCOUNTS": str(accounts), "REFUNDRY_DATABASE_URL": database_url}
     try:

@@ -7,7 +7,7 @@ import redis
 import requests
 
 from refundry import State
-from tests.e2e.stack import FINAL, Job, Stack
+from tests.e2e.stack import FINAL, PROVIDERS, Job, Stack
 from tests.simulator.harness import KEY
 
 #: Every way to lose an answer that ends within the shortened timeouts.
@@ -31,9 +31,9 @@ FATES = ("succeed", "decline", "pending:2", "pending_decline:2", "unknown:2", "s
 
 
 def batch(stack: Stack, name: str) -> list[Job]:
-    """Forty refunds and more on ten orders and more, over both accounts."""
+    """Forty refunds and more on ten orders and more, over every account."""
     jobs = []
-    for account in ("qp", "hk"):
+    for account in PROVIDERS:
         for number, fault in enumerate(FAULTS):
             job = stack.job(account, f"{name}{number // 3}", 100 + number)
             jobs.append(stack.plan(job, fate="succeed", submit=[fault]))
@@ -72,7 +72,7 @@ def test_refunds_of_one_order_never_overlap_and_never_exceed_what_was_paid(stack
 def test_a_worker_killed_after_the_provider_executed_executes_nothing_twice(
     stack: Stack,
 ) -> None:
-    jobs = [stack.job(account, "KILLED", 300) for account in ("qp", "hk")]
+    jobs = [stack.job(account, "KILLED", 300) for account in PROVIDERS]
     for job in jobs:
         stack.plan(job, fate="succeed", submit=["slow:4"])
     stack.produce(jobs)

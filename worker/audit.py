@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from refundry import State
-from worker.ledger.whole import WholeOrder, WholeRefund
+from worker.ledger.whole import Values, WholeOrder, WholeRefund
 from worker.refund import (
     CLOSED,
     FAILED,
@@ -76,15 +76,26 @@ def _amounts(whole: WholeOrder) -> Iterator[Breach]:
     order, rows = whole.order, [refund.row for refund in whole.refunds]
     if order.spoken_for > order.paid_amount:
         yield "I2", f"{order.spoken_for} fen are refunded or reserved of {order.paid_amount} paid"
+    if order.total_spoken_for > order.order_amount:
+        yield "I2", f"{order.total_spoken_for} fen are refunded or reserved of {order.order_amount}"
     expected = {
-        "reserved": sum(row["amount"] for row in rows if row["state"] in OPEN)
+        "reserved": sum(_paid_part(row) for row in rows if row["state"] in OPEN)
         + sum(row["contested_reserved"] for row in rows),
-        "refunded": sum(row["amount"] for row in rows if row["state"] == SUCCEEDED),
+        "refunded": sum(_paid_part(row) for row in rows if row["state"] == SUCCEEDED),
+        "marketing_reserved": sum(row["marketing_amount"] for row in rows if row["state"] in OPEN)
+        + sum(row["contested_marketing"] for row in rows),
+        "marketing_refunded": sum(
+            row["marketing_amount"] for row in rows if row["state"] == SUCCEEDED
+        ),
         "excess": sum(row["contested_excess"] for row in rows),
     }
     for column, amount in expected.items():
         if getattr(order, column) != amount:
             yield "I2", f"{column} is {getattr(order, column)} but its refunds make {amount}"
+
+
+def _paid_part(row: Values) -> int:
+    return int(row["amount"]) - int(row["marketing_amount"])
 
 
 def _facts(whole: WholeOrder) -> Iterator[Breach]:
@@ -143,6 +154,8 @@ def _numbers(refund: WholeRefund) -> Iterator[Breach]:
     for name in ("account", "refund_no", "amount"):
         if refund.row[name] != accepted.get(name):
             yield "I7", f"{name} is {refund.row[name]} but {accepted.get(name)} was accepted"
+    if refund.row["marketing_amount"] != accepted.get("marketing_amount", 0):
+        yield "I7", f"marketing_amount is {refund.row['marketing_amount']}, not as accepted"
     if request_digest(refund.row["request"]) != accepted.get("request"):
         yield "I10", "its request is not the one that was accepted"
     for attempt in refund.attempts:
@@ -196,7 +209,8 @@ def _evidence(refund: WholeRefund) -> Iterator[Breach]:
         final = [event for event in refund.events if event["state"] == refund.row["state"]][:1]
         if final and not {"verdict", "person"} & set(final[0]["detail"]):
             yield "I6", f"became {refund.row['state']} without evidence"
-    if refund.row["contested_reserved"] + refund.row["contested_excess"] and not refund.cases:
+    contested = ("contested_reserved", "contested_marketing", "contested_excess")
+    if any(refund.row[column] for column in contested) and not refund.cases:
         yield "I8", "is contradicted without a case"
 
 

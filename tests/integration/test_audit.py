@@ -48,6 +48,15 @@ TAMPERED = {
     "the order is another": ("UPDATE orders SET order_no = 'O9' WHERE id = 1", "I7", "O9"),
     "refunded before": ("UPDATE orders SET refunded_before = 1 WHERE id = 1", "I7", "O1"),
     "excess": ("UPDATE orders SET excess = 1 WHERE id = 1", "I2", "O1"),
+    "marketing bore something": (
+        "UPDATE orders SET marketing_refunded = 1 WHERE id = 1", "I2", "O1",
+    ),
+    "marketing bears something": (
+        "UPDATE orders SET marketing_reserved = 1 WHERE id = 1", "I2", "O1",
+    ),
+    "another part of marketing": (
+        "UPDATE refunds SET marketing_amount = 1 WHERE id = 1", "I7", "R1",
+    ),
     "another amount": ("UPDATE refunds SET amount = 11 WHERE id = 1", "I7", "R1"),
     "another number": ("UPDATE refunds SET refund_no = 'R9' WHERE id = 1", "I7", "R9"),
     "another account": ("UPDATE refunds SET account = 'till' WHERE id = 1", "I7", "R1"),

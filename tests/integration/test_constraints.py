@@ -71,6 +71,12 @@ def test_no_order_is_refunded_or_reserved_beyond_what_was_paid(
     refuses(ground, "not_over", f"UPDATE orders SET paid_amount = {rest - 1}")
 
 
+@pytest.mark.parametrize("column", ["marketing_reserved", "marketing_refunded"])
+def test_no_order_is_refunded_or_reserved_beyond_its_total(column: str, ground: Connection) -> None:
+    allows(ground, f"UPDATE orders SET paid_amount = 80, {column} = 50")
+    refuses(ground, "not_over_total", f"UPDATE orders SET paid_amount = 80, {column} = 51")
+
+
 @pytest.mark.parametrize(
     ("table", "change", "match"),
     [
@@ -81,11 +87,22 @@ def test_no_order_is_refunded_or_reserved_beyond_what_was_paid(
         ("orders", "paid_amount = 0, reserved = 0", "no_negative"),
         ("orders", "paid_amount = 101", "paid_within_total"),
         ("orders", "hold_token = 'x'", "hold_is_whole"),
-        ("refunds", "amount = 0", "ck_refunds_amount"),
-        ("refunds", "amount = -1", "ck_refunds_amount"),
+        ("orders", "marketing_reserved = -1", "no_negative_marketing"),
+        ("orders", "marketing_refunded = -1", "no_negative_marketing"),
+        ("refunds", "amount = 0", "ck_refunds_amount|marketing_within_amount"),
+        ("refunds", "amount = -1", "ck_refunds_amount|marketing_within_amount"),
+        ("refunds", "marketing_amount = -1", "marketing_within_amount"),
+        ("refunds", "marketing_amount = 10", "marketing_within_amount"),
+        ("refunds", "contested_marketing = 1", "marketing_within_amount"),
+        ("refunds", "contested_marketing = -1", "marketing_within_amount"),
+        (
+            "refunds",
+            "marketing_amount = 5, contested_marketing = 5, contested_reserved = 6",
+            "marketing_within_amount",
+        ),
         ("refunds", "contested_reserved = -1", "contested_within_amount"),
         ("refunds", "contested_excess = -1", "contested_within_amount"),
-        ("refunds", "contested_reserved = 5, contested_excess = 6", "contested_within_amount"),
+        ("refunds", "contested_reserved = 5, contested_excess = 6", "within_amount"),
         ("refunds", "sent = 1", "attempts_counted"),
         ("refunds", "attempt = 1, open_sent = 1, holds_order = TRUE", "attempts_counted"),
         ("refunds", "open_sent = -1", "attempts_counted|sent_as_the_state_says"),

@@ -1,5 +1,6 @@
 """The migrations make the schema that the code works with, however often they are run."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ SELECT m.name, c.name, c.type, c."notnull", c.dflt_value, c.pk
 FROM sqlite_master m, pragma_table_info(m.name) c
 WHERE m.type = 'table' AND m.name NOT LIKE 'alembic%'
 """
+#: A check's condition, with at most two levels of brackets in it.
+CHECK = re.compile(r"CHECK (\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))")
 SQLITE_INDEXES = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index'"
 
 
@@ -101,10 +104,9 @@ def checks(connection: Connection) -> list[str]:
     """The conditions of every check in an SQLite database."""
     sql = text("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
     return sorted(
-        f"{row.name}: {line.strip().rstrip(',').partition('CHECK')[2]}"
+        f"{row.name}: {' '.join(condition.split())}"
         for row in connection.execute(sql)
-        for line in row.sql.splitlines()
-        if "CHECK" in line
+        for condition in CHECK.findall(row.sql)
     )
 
 

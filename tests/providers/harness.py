@@ -67,6 +67,7 @@ def facts(**more: Any) -> RefundFacts:
         "order_no": "ORDER0001",
         "refund_no": "REFUND0001",
         "amount": 50,
+        "marketing_amount": 0,
         "order_amount": 100,
         "paid_amount": 100,
         "paid_at": None,

@@ -178,6 +178,7 @@ class TestIntake:
             # The formula needs what is not shared yet, so nothing is refused for it.
             {"extra": {"sharingRefundInfo": [{"sharingMerId": "1", "sharingAmt": 99}]}},
             {"extra": {"advanceAmt": 99}},
+            {"extra": {"mktRefundInfo": {"mktMerId": "1" * 16, "mktAmt": 1}}},
             {"paid_at": "2025-01-31T12:00:00+08:00"},
         ],
     )
@@ -212,6 +213,7 @@ class TestIntake:
                 {"extra": {"sharingRefundInfo": [{"sharingMerId": "1"}]}},
                 "extra.sharingRefundInfo.0.sharingAmt: ",
             ),
+            ({"extra": {"mktRefundInfo": {"mktAmt": 1}}}, "extra.mktRefundInfo.mktMerId: "),
             ({"extra": {"totalAmt": 1}}, "extra.totalAmt: "),
             ({"extra": {"outTradeNo": "R2"}}, "extra.outTradeNo: "),
             ({"extra": {"merId": "1"}}, "extra.merId: "),
@@ -245,10 +247,10 @@ class TestIntake:
         assert problems(extra=extra) == ""
         assert bool(doubts(extra=extra)) is warned
 
-    def test_a_marketing_refund_is_refused_with_the_reason(self) -> None:
-        said = problems(extra={"mktRefundInfo": {"mktAmt": 1, "mktMerId": "100000"}})
-        assert "mktRefundInfo" in said
-        assert "two" in said
+    @pytest.mark.parametrize(("part", "taken"), [(1, True), (49, True), (50, False), (51, False)])
+    def test_marketing_bears_less_than_the_whole(self, part: int, taken: bool) -> None:
+        extra = {"mktRefundInfo": {"mktAmt": part, "mktMerId": "100000"}}
+        assert (problems(extra=extra) == "") is taken
 
     @pytest.mark.parametrize(
         ("paid_at", "now", "takes"),

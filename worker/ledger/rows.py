@@ -26,6 +26,8 @@ class Order:
     reserved: int
     refunded: int
     excess: int
+    marketing_reserved: int
+    marketing_refunded: int
     paid_at: datetime | None
     created_at: datetime
     wake_at: datetime | None
@@ -36,8 +38,13 @@ class Order:
 
     @property
     def spoken_for(self) -> int:
-        """What is refunded or reserved, in fen."""
+        """What is refunded or reserved of what was paid, in fen."""
         return self.refunded_before + self.refunded + self.reserved
+
+    @property
+    def total_spoken_for(self) -> int:
+        """The same of the order's total: with what the merchant's marketing bears."""
+        return self.spoken_for + self.marketing_refunded + self.marketing_reserved
 
     @property
     def stopped(self) -> bool:
@@ -58,6 +65,8 @@ class Refund:
     event_seq: int
     contested_reserved: int
     contested_excess: int
+    marketing_amount: int
+    contested_marketing: int
     provider_refund_no: str | None
     reason: str
     fingerprint: str
@@ -72,6 +81,11 @@ class Refund:
     last_answer: str | None
     #: What decisions read and write.
     standing: Standing
+
+    @property
+    def paid_part(self) -> int:
+        """What of the amount comes from what the customer paid, in fen."""
+        return self.amount - self.marketing_amount
 
     @property
     def state(self) -> State:
@@ -113,7 +127,7 @@ def refund_of(row: Row[Any]) -> Refund:
         not_found=values["not_found"],
         not_found_since=values["not_found_since"],
         releases=values["releases"],
-        contested=values["contested_reserved"] + values["contested_excess"] > 0,
+        contested=any(values[f"contested_{kind}"] for kind in ("reserved", "excess", "marketing")),
     )
     return Refund(standing=standing, **{name: values[name] for name in _REFUND_FIELDS})
 

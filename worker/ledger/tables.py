@@ -89,6 +89,8 @@ orders = Table(
     Column("reserved", Fen, nullable=False, server_default="0"),
     Column("refunded", Fen, nullable=False, server_default="0"),
     Column("excess", Fen, nullable=False, server_default="0"),
+    Column("marketing_reserved", Fen, nullable=False, server_default="0"),
+    Column("marketing_refunded", Fen, nullable=False, server_default="0"),
     Column("paid_at", UtcTime),
     Column("created_at", UtcTime, nullable=False),
     Column("wake_at", UtcTime),
@@ -98,6 +100,14 @@ orders = Table(
     Column("held_at", UtcTime),
     UniqueConstraint("merchant", "order_no"),
     CheckConstraint("refunded_before + refunded + reserved <= paid_amount", name="not_over"),
+    CheckConstraint(
+        "refunded_before + refunded + reserved + marketing_refunded + marketing_reserved"
+        " <= order_amount",
+        name="not_over_total",
+    ),
+    CheckConstraint(
+        "marketing_reserved >= 0 AND marketing_refunded >= 0", name="no_negative_marketing"
+    ),
     CheckConstraint("paid_amount <= order_amount", name="paid_within_total"),
     CheckConstraint(
         "paid_amount > 0 AND refunded_before >= 0 AND reserved >= 0 AND refunded >= 0"
@@ -129,6 +139,8 @@ refunds = Table(
     Column("not_found_since", UtcTime),
     Column("contested_reserved", Fen, nullable=False, server_default="0"),
     Column("contested_excess", Fen, nullable=False, server_default="0"),
+    Column("marketing_amount", Fen, nullable=False, server_default="0"),
+    Column("contested_marketing", Fen, nullable=False, server_default="0"),
     Column("provider_refund_no", String(128)),
     Column("reason", Text, nullable=False, server_default=""),
     Column("fingerprint", String(64), nullable=False),
@@ -161,6 +173,12 @@ refunds = Table(
         "contested_reserved >= 0 AND contested_excess >= 0"
         " AND contested_reserved + contested_excess <= amount",
         name="contested_within_amount",
+    ),
+    CheckConstraint(
+        "marketing_amount >= 0 AND marketing_amount < amount"
+        " AND contested_marketing >= 0 AND contested_marketing <= marketing_amount"
+        " AND contested_reserved + contested_excess + contested_marketing <= amount",
+        name="marketing_within_amount",
     ),
     _partial("uq_refunds_holds_order", "order_id", where="holds_order", unique=True),
     _partial("ix_refunds_open_on_order", "order_id", "holds_order", "id", where=OPEN_ON_ORDER),

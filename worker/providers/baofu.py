@@ -1,8 +1,8 @@
 """``baofu``: a signed form envelope, asynchronous, one refund of an order at a time (seed 002).
 
 The envelope, the query, the states and the error codes follow providers.md, "baofu"; the page has
-the fields of a refund alone. What it calls ``refundAmt`` and ``totalAmt`` are one amount here, for
-a refund that carries ``mktRefundInfo`` needs a second cap in the ledger and is not taken.
+the fields of a refund alone. A refund's amount is its ``totalAmt``; what ``mktRefundInfo`` bears
+of it is not the customer's, so ``refundAmt``, the rest, is held against what was paid.
 """
 
 from collections.abc import Iterator
@@ -74,6 +74,15 @@ class _Share(BaseModel):
     sharingAmt: Fen
 
 
+class _Market(BaseModel):
+    """mktRefundInfo: what of the amount the merchant's marketing bears."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    mktMerId: Merchant
+    mktAmt: Fen
+
+
 class _Extra(BaseModel):
     """What a request may carry beside the common fields, in the page's names.
 
@@ -89,6 +98,7 @@ class _Extra(BaseModel):
     attach: Note | None = None
     reqReserved: Note | None = None
     sharingRefundInfo: Annotated[list[_Share], Field(min_length=1)] | None = None
+    mktRefundInfo: _Market | None = None
     advanceAmt: Fen | None = None
 
 
@@ -142,7 +152,7 @@ class Baofu:
             *_number_problems(request),
             *_reason_problems(request.reason),
             *_time_problems(request.paid_at),
-            *_extra_problems(request.extra),
+            *_extra_problems(request),
             *_foreign_problems(request),
         ]
 
@@ -158,6 +168,9 @@ class Baofu:
             return [f"extra: shares and advance are {known} fen, more than the {request.amount}"]
         return []
 
+    def marketing_amount(self, request: RefundRequest) -> int:
+        return _market_amount(request)
+
     def submission(self, facts: RefundFacts) -> Call:
         if facts.paid_at is None:
             raise NotSent("the order has no paid_at, which baofu's txnTime is made of")
@@ -166,7 +179,7 @@ class Baofu:
             fields["originOutTradeNo"] = facts.order_no
         fields |= {
             "outTradeNo": facts.refund_no,
-            "refundAmt": facts.amount,
+            "refundAmt": facts.amount - facts.marketing_amount,
             "totalAmt": facts.amount,
             "txnTime": _wire_time(facts.paid_at),
             "refundReason": facts.reason,
@@ -250,13 +263,19 @@ def _time_problems(paid_at: datetime | None) -> list[str]:
     return []
 
 
-def _extra_problems(extra: dict[str, Any]) -> list[str]:
-    if "mktRefundInfo" in extra:
+def _extra_problems(request: RefundRequest) -> list[str]:
+    problems = model_problems("extra", _Extra, request.extra)
+    if not problems and _market_amount(request) >= request.amount:
         return [
-            "extra.mktRefundInfo: a marketing refund is not taken, for the ledger holds one cap "
-            "an order and this needs two, of what was paid and of the total; refund it at baofu"
+            f"extra.mktRefundInfo.mktAmt: must be less than amount, {request.amount} fen, which "
+            "is baofu's totalAmt: the customer's part and the marketing's together"
         ]
-    return model_problems("extra", _Extra, extra)
+    return problems
+
+
+def _market_amount(request: RefundRequest) -> int:
+    market = _Extra.model_validate(request.extra).mktRefundInfo
+    return market.mktAmt if market else 0
 
 
 def _foreign_problems(request: RefundRequest) -> list[str]:

@@ -176,8 +176,9 @@ def _must_not_be_about_another(
         named = fields.get(name) not in (None, "")
         if named and ours and text_of(fields, name) != ours:
             raise NoAnswer(f"the answer is about {name} {said(text_of(fields, name))!r}")
-    for name in _AMOUNTS:
-        if fields.get(name) is not None and fen_of(text_of(fields, name)) != facts.amount:
+    amounts = {"refundAmt": facts.amount - facts.marketing_amount, "totalAmt": facts.amount}
+    for name, amount in amounts.items():
+        if fields.get(name) is not None and fen_of(text_of(fields, name)) != amount:
             raise NoAnswer(f"the answer's {name} is {said(text_of(fields, name))!r}")
 
 
@@ -188,8 +189,9 @@ def _must_name(fields: dict[str, Any], *names: str) -> None:
 
 
 def _success_must_be_whole(facts: RefundFacts, fields: dict[str, Any], state: str) -> None:
-    """``succAmt`` is the refund's amount; where nothing succeeded it may be 0 or absent."""
+    """``succAmt`` is ``refundAmt``; where nothing succeeded it may be 0 or absent."""
     given = text_of(fields, "succAmt")
-    allowed = {facts.amount} if state == "SUCCESS" else {facts.amount, 0}
+    whole = facts.amount - facts.marketing_amount
+    allowed = {whole} if state == "SUCCESS" else {whole, 0}
     if fields.get("succAmt") not in (None, "") and fen_of(given) not in allowed:
         raise NoAnswer(f"the answer's succAmt is {said(given)!r}")

@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -48,6 +48,8 @@ class RefundFacts:
     order_no: str
     refund_no: str
     amount: int
+    #: What of it the merchant's marketing bears; the rest comes from what was paid.
+    marketing_amount: int
     order_amount: int
     paid_amount: int
     paid_at: datetime | None
@@ -82,6 +84,14 @@ class Provider(Protocol):
 
     def read_reply(self, facts: RefundFacts, answer: Answer) -> Outcome:
         """What the reply to a question shows. Raises NoAnswer where it cannot be trusted."""
+
+
+@runtime_checkable
+class Markets(Protocol):
+    """A provider that refunds more than was paid, where the merchant's marketing bears the rest."""
+
+    def marketing_amount(self, request: RefundRequest) -> int:
+        """What of a checked request's amount is marketing, in fen: less than the amount."""
 
 
 class Options(BaseModel):

@@ -53,7 +53,10 @@ def _check_resubmission(scene: Scene, after_attempt: int) -> None:
         )
     if has_open_case(scene.connection, refund.id):
         raise Refused("open_case", f"{refund.refund_no} has an open case; settle it first")
-    left = order.paid_amount - order.spoken_for
+    left = min(
+        order.paid_amount - order.spoken_for + refund.marketing_amount,
+        order.order_amount - order.total_spoken_for,
+    )
     if refund.amount > left:
         raise Refused(
             "over_refund", f"{refund.amount} fen are more than the {left} left of the order"

@@ -20,6 +20,7 @@ from worker.ledger import journal
 from worker.ledger.orders import insert_order_if_absent, lock_order_by_number, update_order
 from worker.ledger.refunds import count_refunds_of_order, find_refund, insert_refund
 from worker.ledger.rows import Order, Refund
+from worker.providers.base import Markets
 from worker.refund import request_digest
 from worker.runtime import Line, Runtime
 from worker.schedule import person_due
@@ -143,13 +144,20 @@ def _insert(
     paid = facts.get("paid_amount", order.paid_amount)
     spoken_for = order.spoken_for + facts.get("refunded_before", order.refunded_before)
     spoken_for -= order.refunded_before
-    _check_amounts(request, paid, spoken_for)
+    marketing = _marketing(line, request)
+    _check_amounts(request, paid, spoken_for, marketing, order)
     _check_count(connection, line, order)
     wake_at = order.wake_at or (None if order.stopped else now + WAKE_BACKUP)
-    reserved = {"reserved": order.reserved + request.amount, "wake_at": wake_at}
+    reserved = {
+        "reserved": order.reserved + request.amount - marketing,
+        "marketing_reserved": order.marketing_reserved + marketing,
+        "wake_at": wake_at,
+    }
     update_order(connection, order.id, facts | reserved)
-    refund_id = insert_refund(connection, _refund_values(line, order, request, now))
-    detail = _accepted_detail(order, request, facts) | _doubts(line, request)
+    values = _refund_values(line, order, request, now) | {"marketing_amount": marketing}
+    refund_id = insert_refund(connection, values)
+    detail = _accepted_detail(order, request, facts) | {"marketing_amount": marketing}
+    detail |= _doubts(line, request)
     journal.append_event(connection, refund_id, 1, State.QUEUED, "accepted", 0, detail, now)
     _announce_acceptance(connection, refund_id, request, now)
     return Accepted(order_id=order.id, refund_id=refund_id, repeated=False)
@@ -206,7 +214,15 @@ def _must_agree(name: str, known: object, stated: object) -> None:
         raise Refused("order_facts", f"{name}: the order is known with {known}, not {stated}")
 
 
-def _check_amounts(request: RefundRequest, paid: int, spoken_for: int) -> None:
+def _marketing(line: Line, request: RefundRequest) -> int:
+    """What of the amount the merchant's marketing bears, in fen."""
+    provider = line.provider
+    return provider.marketing_amount(request) if isinstance(provider, Markets) else 0
+
+
+def _check_amounts(
+    request: RefundRequest, paid: int, spoken_for: int, marketing: int, order: Order
+) -> None:
     expected = request.expected_refunded
     if expected is not None and expected != spoken_for:
         raise Refused(
@@ -214,11 +230,16 @@ def _check_amounts(request: RefundRequest, paid: int, spoken_for: int) -> None:
             f"expected_refunded: {spoken_for} fen are refunded or under way, not {expected}; "
             "look at the order's refunds before asking again",
         )
-    if spoken_for + request.amount > paid:
+    borne = order.marketing_refunded + order.marketing_reserved
+    _must_fit(request.amount - marketing, paid - spoken_for, f"of {paid} paid")
+    total = order.order_amount
+    _must_fit(request.amount, total - spoken_for - borne, f"of {total}, the order's total")
+
+
+def _must_fit(amount: int, left: int, of_what: str) -> None:
+    if amount > left:
         raise Refused(
-            "over_refund",
-            f"amount: {request.amount} fen are more than the {max(paid - spoken_for, 0)} left "
-            f"of {paid} paid",
+            "over_refund", f"amount: {amount} fen are more than the {max(left, 0)} left {of_what}"
         )
 
 

@@ -1,7 +1,7 @@
 """Writes a decision down: refund, event, order, case and announcement, in one transaction."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -29,6 +29,17 @@ _log = structlog.get_logger(__name__)
 
 #: How long a wake may be on its way before the sweep sends another.
 WAKE_BACKUP: Final = timedelta(seconds=5)
+
+
+class Contested(NamedTuple):
+    """What a contradiction puts aside again, in fen."""
+
+    #: Of what the customer paid.
+    reserved: int = 0
+    #: Of what the merchant's marketing bears.
+    marketing: int = 0
+    #: What exceeds the order's caps.
+    excess: int = 0
 
 
 def record(
@@ -112,20 +123,23 @@ def _write_attempts(
         finish_attempt(scene.connection, scene.refund.id, answered, values)
 
 
-def _contest(scene: Scene, change: Change) -> tuple[int, int]:
-    """What a contradiction reserves again, and what of it exceeds the paid amount (I8)."""
+def _contest(scene: Scene, change: Change) -> Contested:
+    """What a contradiction reserves again, and what of it exceeds the order's caps (I8)."""
     if not change.standing.contested or scene.refund.standing.contested:
-        return 0, 0
-    order = scene.order
-    reserved = min(scene.refund.amount, order.paid_amount - order.spoken_for)
-    return reserved, scene.refund.amount - reserved
+        return Contested()
+    order, refund = scene.order, scene.refund
+    left = order.order_amount - order.total_spoken_for
+    reserved = min(refund.paid_part, order.paid_amount - order.spoken_for, left)
+    marketing = min(refund.marketing_amount, left - reserved)
+    excess = refund.amount - reserved - marketing
+    return Contested(reserved=reserved, marketing=marketing, excess=excess)
 
 
 def _write_refund(
     scene: Scene,
     change: Change,
     outcome: Outcome | None,
-    contested: tuple[int, int],
+    contested: Contested,
     next_at: datetime | None,
 ) -> None:
     refund, after = scene.refund, change.standing
@@ -140,8 +154,9 @@ def _write_refund(
         "not_found": after.not_found,
         "not_found_since": after.not_found_since,
         "event_seq": refund.event_seq + 1,
-        "contested_reserved": refund.contested_reserved + contested[0],
-        "contested_excess": refund.contested_excess + contested[1],
+        "contested_reserved": refund.contested_reserved + contested.reserved,
+        "contested_marketing": refund.contested_marketing + contested.marketing,
+        "contested_excess": refund.contested_excess + contested.excess,
         "due_at": next_at,
         "case_at": case_at(scene, change),
     } | _heard(outcome)
@@ -197,25 +212,28 @@ def _announce(scene: Scene, change: Change, outcome: Outcome | None) -> None:
     journal.add_announcement(scene.connection, scene.refund.id, event, target, payload, scene.now)
 
 
-def _moved(before: State, after: State, amount: int) -> tuple[int, int]:
-    """What a change of state adds to the order's reserved and refunded amounts."""
-    reserved = amount * ((after in OPEN) - (before in OPEN))
-    refunded = amount * ((after is SUCCEEDED) - (before is SUCCEEDED))
-    return reserved, refunded
+def _amounts(scene: Scene, after: State, contested: Contested) -> dict[str, Any]:
+    """The order's amounts that a change of state or a contradiction moves."""
+    order, refund = scene.order, scene.refund
+    reserves = (after in OPEN) - (refund.state in OPEN)
+    refunds = (after is SUCCEEDED) - (refund.state is SUCCEEDED)
+    if not reserves and not refunds and contested == Contested():
+        return {}
+    paid, marketing = refund.paid_part, refund.marketing_amount
+    return {
+        "reserved": order.reserved + reserves * paid + contested.reserved,
+        "refunded": order.refunded + refunds * paid,
+        "marketing_reserved": order.marketing_reserved + reserves * marketing + contested.marketing,
+        "marketing_refunded": order.marketing_refunded + refunds * marketing,
+        "excess": order.excess + contested.excess,
+    }
 
 
 def _write_order(
-    scene: Scene, change: Change, contested: tuple[int, int], next_at: datetime | None
+    scene: Scene, change: Change, contested: Contested, next_at: datetime | None
 ) -> bool:
     order, refund, after = scene.order, scene.refund, change.standing
-    reserved, refunded = _moved(refund.state, after.state, refund.amount)
-    values: dict[str, Any] = {}
-    if reserved or refunded or contested != (0, 0):
-        values = {
-            "reserved": order.reserved + reserved + contested[0],
-            "refunded": order.refunded + refunded,
-            "excess": order.excess + contested[1],
-        }
+    values = _amounts(scene, after.state, contested)
     if change.freezes and order.frozen_at is None:
         values["frozen_at"] = scene.now
     lets_go = refund.standing.holds and not after.holds

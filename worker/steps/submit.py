@@ -204,6 +204,7 @@ def facts_of(order: Order, refund: Refund) -> RefundFacts:
         order_no=order.order_no,
         refund_no=refund.refund_no,
         amount=refund.amount,
+        marketing_amount=refund.marketing_amount,
         order_amount=order.order_amount,
         paid_amount=order.paid_amount,
         paid_at=order.paid_at,

@@ -77,10 +77,12 @@ class RefundRequest(BaseModel):
         paid = self.paid_amount if self.paid_amount is not None else self.order_amount
         if paid > self.order_amount:
             raise ValueError(f"paid_amount {paid} is more than order_amount {self.order_amount}")
-        if self.refunded_before + self.amount > paid:
+        if self.refunded_before > paid:
+            raise ValueError(f"refunded_before {self.refunded_before} is more than the {paid} paid")
+        if self.refunded_before + self.amount > self.order_amount:
             raise ValueError(
                 f"amount {self.amount} and refunded_before {self.refunded_before} "
-                f"are together more than the {paid} that were paid"
+                f"are together more than order_amount {self.order_amount}"
             )
         return self
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from config.errors import ConfigError
+from config.secret_values import SecretText
 
 #: About a minute, every minute five times, then 5, 10, 20 and 30 minutes (protocol, "Poll").
 POLL_SCHEDULE_S: Final = (60, 60, 60, 60, 60, 60, 300, 600, 1200, 1800)
@@ -64,6 +65,22 @@ class Account(BaseModel):
     watch_days: Annotated[int, Field(ge=0, le=3660)] | None = None
     #: Whether the provider's query is used.
     query: bool = True
+    #: Our own address that the provider notifies: the gateway's ``/callbacks/{account}``.
+    notify_url: Annotated[str, Field(pattern=r"^https?://[\x21-\x7e]+$", max_length=254)] | None = (
+        None
+    )
+    #: Most submissions, and most questions, of all workers together, such as ``10/second``.
+    rate_limit: str | None = None
+    #: So many calls in a row without a trustworthy answer stop sending for a while.
+    breaker_failures: Annotated[int, Field(ge=1)] = 5
+    #: After this one call is let through, to see whether the provider answers again.
+    breaker_reset_s: Seconds = 30.0
+    #: Hosts that may be told of refunds by URL.
+    announce_hosts: frozenset[str] = frozenset()
+    #: What such announcements are signed with: ``whsec_`` and the key in base64.
+    announce_secret: SecretText | None = None
+    #: Whether such a host may have a private or loopback address.
+    announce_private: bool = False
     #: The provider's own settings, as they stand in the file; its module validates them.
     options: Mapping[str, Any] = Field(default_factory=dict, repr=False)
     #: Folder that ``file:`` paths are relative to.
@@ -148,7 +165,10 @@ def _account(path: Path, name: str, table: Any) -> Account:
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: accounts.{name} is not a table")
     try:
-        return Account.model_validate({**table, "name": name, "folder": path.absolute().parent})
+        folder = path.absolute().parent
+        return Account.model_validate(
+            {**table, "name": name, "folder": folder}, context={"folder": folder}
+        )
     except ValidationError as error:
         raise ConfigError(explain(f"{path}: accounts.{name}", error)) from None
 

@@ -7,13 +7,13 @@ import structlog
 from celery.exceptions import Reject
 
 from refundry import TASK_REQUEST, TASK_RESUBMIT
-from tasks.wake import wake
 from worker.app import app
 from worker.errors import Refused, ServiceAway
 from worker.runtime import Runtime, get_runtime
 from worker.steps.command import resubmit_refund
 from worker.steps.intake import take_job
 from worker.steps.refuse import refuse
+from worker.wake import wake
 
 _log = structlog.get_logger(__name__)
 

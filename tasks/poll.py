@@ -1,11 +1,11 @@
 """``refunds.poll`` and ``refunds.sweep``: beat's ticks."""
 
 from config.celery_options import TASK_POLL, TASK_SWEEP
-from tasks.wake import wake
 from worker.app import app
 from worker.runtime import get_runtime
 from worker.steps import poll as poll_step
 from worker.steps import sweep as sweep_step
+from worker.wake import wake
 
 
 @app.task(name=TASK_POLL)

@@ -1,10 +1,10 @@
 """``refunds.submit``: works on one order."""
 
 from config.celery_options import TASK_SUBMIT
-from tasks.wake import wake
 from worker.app import app
 from worker.runtime import get_runtime
 from worker.steps import submit as step
+from worker.wake import wake
 
 
 @app.task(name=TASK_SUBMIT)

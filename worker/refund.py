@@ -57,6 +57,7 @@ class Verdict(StrEnum):
     EXISTS = "exists"  # "refund number exists", in answer to a submission
     BUSY = "busy"  # definitely not executed; later, under the same number
     MISCONFIGURED = "misconfigured"  # definitely not executed; the account is set up wrongly
+    TOKEN = "token"  # definitely not executed; the access token is not valid any more
     FUNDS = "funds"  # definitely not executed; the merchant's balance is short
     NOT_FOUND = "not_found"  # the provider does not know the number (answer to a question)
 
@@ -93,6 +94,16 @@ class Case(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """What a provider says of a whole order, in fen; None where it says nothing of it."""
+
+    #: Refunded so far.
+    refunded: int | None = None
+    #: Left to be refunded.
+    left: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """One exchange's verdict, with what the provider said beside it."""
 
@@ -103,6 +114,8 @@ class Outcome:
     message: str = ""
     #: The provider's own number of this refund.
     provider_refund_no: str | None = None
+    #: The order's, where the answer has them.
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

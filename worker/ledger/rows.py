@@ -35,6 +35,9 @@ class Order:
     frozen_at: datetime | None
     hold_token: str | None
     held_at: datetime | None
+    provider_refunded: int | None
+    provider_left: int | None
+    figures_at: datetime | None
 
     @property
     def spoken_for(self) -> int:

@@ -1,4 +1,4 @@
-"""The tables and the constraints in them; triggers are in :mod:`worker.ledger.guards`.
+"""The tables and the constraints in them; triggers are in the migrations.
 
 Amounts are integer fen, times are UTC. What must always hold (I2, I3, I7, the uniqueness of
 numbers) is written here, so that no fault in the code above can break it.
@@ -16,36 +16,43 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 from refundry import State
+from worker.ledger.outside_tables import (
+    announcements,
+    api_tokens,
+    callbacks,
+    refused_callbacks,
+    refused_jobs,
+)
+from worker.ledger.schema import metadata, partial
 from worker.ledger.types import Fen, Json, RowId, UtcTime
 from worker.refund import Attempt
 
-metadata = MetaData(
-    naming_convention={
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+__all__ = [
+    "accounts",
+    "announcements",
+    "api_tokens",
+    "attempts",
+    "callbacks",
+    "cases",
+    "events",
+    "metadata",
+    "orders",
+    "refunds",
+    "refused_callbacks",
+    "refused_jobs",
+]
 
 
 def _one_of(column: str, values: type[State] | type[Attempt]) -> str:
     listed = ", ".join(f"'{value}'" for value in values)
     return f"{column} IN ({listed})"
-
-
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    condition = text(where)
-    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
 
 
 #: What the holder of an order, or the oldest that waits for it, looks like.
@@ -72,6 +79,9 @@ accounts = Table(
     Column("merchant", String(200), nullable=False),
     Column("paused_at", UtcTime),
     Column("paused_reason", Text),
+    #: Calls in a row without a trustworthy answer; the breaker is open until ``breaker_until``.
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("breaker_until", UtcTime),
 )
 
 orders = Table(
@@ -98,6 +108,10 @@ orders = Table(
     Column("frozen_at", UtcTime),
     Column("hold_token", String(64)),
     Column("held_at", UtcTime),
+    #: What the provider said last of the whole order.
+    Column("provider_refunded", Fen),
+    Column("provider_left", Fen),
+    Column("figures_at", UtcTime),
     UniqueConstraint("merchant", "order_no"),
     CheckConstraint("refunded_before + refunded + reserved <= paid_amount", name="not_over"),
     CheckConstraint(
@@ -115,7 +129,7 @@ orders = Table(
         name="no_negative",
     ),
     CheckConstraint("(hold_token IS NULL) = (held_at IS NULL)", name="hold_is_whole"),
-    _partial("ix_orders_wake", "wake_at", where="wake_at IS NOT NULL"),
+    partial("ix_orders_wake", "wake_at", where="wake_at IS NOT NULL"),
 )
 
 refunds = Table(
@@ -180,10 +194,10 @@ refunds = Table(
         " AND contested_reserved + contested_excess + contested_marketing <= amount",
         name="marketing_within_amount",
     ),
-    _partial("uq_refunds_holds_order", "order_id", where="holds_order", unique=True),
-    _partial("ix_refunds_open_on_order", "order_id", "holds_order", "id", where=OPEN_ON_ORDER),
-    _partial("ix_refunds_due", "account", "due_at", where=ASKABLE),
-    _partial("ix_refunds_case", "case_at", where="case_at IS NOT NULL"),
+    partial("uq_refunds_holds_order", "order_id", where="holds_order", unique=True),
+    partial("ix_refunds_open_on_order", "order_id", "holds_order", "id", where=OPEN_ON_ORDER),
+    partial("ix_refunds_due", "account", "due_at", where=ASKABLE),
+    partial("ix_refunds_case", "case_at", where="case_at IS NOT NULL"),
     Index("ix_refunds_order", "order_id"),
     Index("ix_refunds_refund_no", "refund_no"),
     Index("ix_refunds_state", "state", "id"),
@@ -203,8 +217,8 @@ attempts = Table(
     Column("message", Text, nullable=False, server_default=""),
     CheckConstraint("number > 0", name="number"),
     CheckConstraint(_one_of("status", Attempt), name="status"),
-    _partial("uq_attempts_live", "refund_id", where="status = 'started'", unique=True),
-    _partial("ix_attempts_lease", "lease_until", where="status = 'started'"),
+    partial("uq_attempts_live", "refund_id", where="status = 'started'", unique=True),
+    partial("ix_attempts_lease", "lease_until", where="status = 'started'"),
 )
 
 events = Table(
@@ -231,41 +245,6 @@ cases = Table(
     Column("opened_at", UtcTime, nullable=False),
     Column("closed_at", UtcTime),
     Column("evidence", Json, nullable=False),
-    _partial("uq_cases_open", "refund_id", "kind", where="closed_at IS NULL", unique=True),
-    _partial("ix_cases_open", "opened_at", where="closed_at IS NULL"),
-)
-
-announcements = Table(
-    "announcements",
-    metadata,
-    Column("id", RowId, Identity(always=False), primary_key=True),
-    Column("refund_id", ForeignKey("refunds.id")),
-    Column("event", String(12), nullable=False),
-    Column("target", Json, nullable=False),
-    Column("payload", Json, nullable=False),
-    Column("created_at", UtcTime, nullable=False),
-    Column("due_at", UtcTime, nullable=False),
-    Column("tries", Integer, nullable=False, server_default="0"),
-    Column("delivered_at", UtcTime),
-    _partial("ix_announcements_due", "due_at", where="delivered_at IS NULL"),
-    _partial("ix_announcements_refund", "refund_id", "id", where="delivered_at IS NULL"),
-)
-
-refused_jobs = Table(
-    "refused_jobs",
-    metadata,
-    Column("id", RowId, Identity(always=False), primary_key=True),
-    Column("digest", String(64), nullable=False),
-    Column("task", String(64), nullable=False),
-    Column("account", Text),
-    Column("refund_no", Text),
-    Column("code", String(64), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("job", Text, nullable=False),
-    Column("times", BigInteger, nullable=False, server_default="1"),
-    Column("first_at", UtcTime, nullable=False),
-    Column("last_at", UtcTime, nullable=False),
-    UniqueConstraint("digest", "code"),
-    Index("ix_refused_jobs_last", "last_at"),
-    Index("ix_refused_jobs_refund_no", "refund_no"),
+    partial("uq_cases_open", "refund_id", "kind", where="closed_at IS NULL", unique=True),
+    partial("ix_cases_open", "opened_at", where="closed_at IS NULL"),
 )

@@ -35,12 +35,12 @@ from worker.schedule import window_end
 
 #: The answer's bound of ``outTradeNo``; the request's is 50.
 _NUMBER_LENGTH: Final = 32
-_REASON_LENGTH: Final = 128
+_NOTE_LENGTH: Final = 128
 #: "交易时间超过一年的订单无法发起退款" (seed 002).
 _WINDOW_YEARS: Final = 1
 
 Merchant = Annotated[str, Field(min_length=1, max_length=16)]
-Note = Annotated[str, Field(min_length=1, max_length=128)]
+Note = Annotated[str, Field(min_length=1, max_length=_NOTE_LENGTH)]
 Serial = Annotated[str, Field(min_length=1, max_length=10)]
 Fen = Annotated[int, Field(ge=1)]
 
@@ -60,9 +60,6 @@ class BaofuOptions(Options):
     #: Which of several certificates are used, as Baofu numbers them.
     sign_sn: Serial = "1"
     ncrptn_sn: Serial = "1"
-    notify_url: Annotated[str, Field(pattern=r"^https?://[\x21-\x7e]+$", max_length=128)] | None = (
-        None
-    )
 
 
 class _Share(BaseModel):
@@ -131,6 +128,12 @@ class Baofu:
     def __init__(self, account: Account) -> None:
         self._options = options = read_options(account, BaofuOptions)
         self._url = account.base_url
+        self._notify_url = account.notify_url
+        if len(self._notify_url or "") > _NOTE_LENGTH:
+            raise ConfigError(
+                f"accounts.{account.name}: notify_url: has more than the {_NOTE_LENGTH} characters "
+                "that baofu takes"
+            )
         password = options.private_key_password
         with _naming(account, "private_key"):
             self._key = load_private_key(
@@ -184,8 +187,8 @@ class Baofu:
             "txnTime": _wire_time(facts.paid_at),
             "refundReason": facts.reason,
         }
-        if self._options.notify_url:
-            fields["notifyUrl"] = self._options.notify_url
+        if self._notify_url:
+            fields["notifyUrl"] = self._notify_url
         named = {name: value for name, value in facts.extra.items() if value is not None}
         return self._call("order_refund", fields | named)
 
@@ -250,8 +253,8 @@ def _number_problems(request: RefundRequest) -> list[str]:
 def _reason_problems(reason: str) -> list[str]:
     if not reason.strip():
         return ["reason: baofu's refundReason is mandatory; say why"]
-    if len(reason) > _REASON_LENGTH:
-        return [f"reason: has more than the {_REASON_LENGTH} characters that baofu takes"]
+    if len(reason) > _NOTE_LENGTH:
+        return [f"reason: has more than the {_NOTE_LENGTH} characters that baofu takes"]
     return []
 
 

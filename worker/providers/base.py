@@ -4,7 +4,7 @@ A provider is one module. It builds calls and reads answers; it never sends, loc
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,7 +17,7 @@ from config.accounts import Account, explain
 from config.errors import ConfigError
 from refundry import RefundRequest
 from worker.providers.http import Answer, Call
-from worker.refund import Outcome
+from worker.refund import Figures, Outcome
 
 #: Entry-point group under which an installed package offers a provider of its own.
 ENTRY_POINTS: Final = "refundry.providers"
@@ -92,6 +92,80 @@ class Markets(Protocol):
 
     def marketing_amount(self, request: RefundRequest) -> int:
         """What of a checked request's amount is marketing, in fen: less than the amount."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Token:
+    """What a provider lets an application in by, for a while."""
+
+    value: str = field(repr=False)
+    expires_in_s: int
+
+
+@runtime_checkable
+class Tokened(Protocol):
+    """A provider whose calls carry an access token, which all workers share."""
+
+    #: Most tokens that it hands out an hour.
+    tokens_an_hour: int
+
+    def token_call(self) -> Call:
+        """The call that asks for a new token."""
+
+    def read_token(self, answer: Answer) -> Token:
+        """The token of its answer. Raises NoAnswer where there is none."""
+
+    def with_token(self, call: Call, token: str) -> Call:
+        """A call as it is sent: with the token, and signed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notification:
+    """A provider's own message about one refund, rightly signed."""
+
+    refund_no: str
+    #: As the provider's module read them, for :meth:`Notifies.read_notification`.
+    fields: dict[str, Any]
+    #: Rightly signed, but with a time that is too far off to be trusted by itself.
+    stale: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Acknowledgement:
+    """What a provider is answered, in its own words."""
+
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    status: int = 200
+
+
+@runtime_checkable
+class Notifies(Protocol):
+    """A provider that sends notifications."""
+
+    #: The answer to one that was stored, and to one that was not.
+    taken: Acknowledgement
+    declined: Acknowledgement
+
+    def open_notification(self, content_type: str, body: bytes) -> Notification:
+        """What a message says, its signature checked over the bytes that came.
+
+        Raises NoAnswer where it is forged, unreadable, or another merchant's.
+        """
+
+    def read_notification(self, facts: RefundFacts, notification: Notification) -> Outcome:
+        """What it shows of our refund. Raises NoAnswer where it names another order or amount."""
+
+
+@runtime_checkable
+class Balances(Protocol):
+    """A provider that can be asked for an order's figures."""
+
+    def balance_question(self, facts: RefundFacts) -> Call:
+        """The call that asks what was refunded of the refund's order."""
+
+    def read_balance(self, facts: RefundFacts, answer: Answer) -> Figures:
+        """The order's figures. Raises NoAnswer where the answer cannot be trusted."""
 
 
 class Options(BaseModel):

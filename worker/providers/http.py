@@ -38,6 +38,8 @@ class Call:
     url: str
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    #: Sent on a connection of its own: a stale kept one would make a "maybe sent" of nothing.
+    fresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,9 +37,15 @@ IO = {
     "sqlalchemy", "sqlite3", "structlog", "subprocess", "sys", "threading", "time", "urllib",
     "urllib3", "celery", "kombu", "psycopg",
 }  # fmt: skip
-PURE = ("worker/refund.py", "worker/decisions.py", "worker/schedule.py")
+PURE = ("worker/refund.py", "worker/finality.py", "worker/decisions.py", "worker/schedule.py")
 #: The pure modules' own imports from this code base.
-PURE_MAY_IMPORT = {"refundry", "refundry.fields", "config.accounts", "worker.refund"}
+PURE_MAY_IMPORT = {
+    "refundry",
+    "refundry.fields",
+    "config.accounts",
+    "worker.refund",
+    "worker.finality",
+}
 MAX_LINES = 300
 #: A migration is never edited again.
 MAY_BE_LONG = ("worker/ledger/migrations/versions",)

@@ -4,12 +4,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from worker.finality import absorb, watched
 from worker.refund import (
     CANCELED,
     CLOSED,
     FAILED,
     FINAL,
-    OPEN,
     PENDING,
     QUEUED,
     SUBMITTING,
@@ -19,6 +19,7 @@ from worker.refund import (
     Attempt,
     Case,
     Change,
+    Notice,
     Outcome,
     Question,
     Rules,
@@ -34,6 +35,11 @@ _ATTEMPT_AFTER: Final = {
     Verdict.REJECTED: Attempt.REJECTED,
     Verdict.PENDING: Attempt.PENDING,
     Verdict.SUCCEEDED: Attempt.SUCCEEDED,
+}
+#: What is asked about, where a provider's own message says it of a final refund.
+_DISAGREES: Final = {
+    FAILED: frozenset({Verdict.SUCCEEDED, Verdict.PENDING, Verdict.KNOWN}),
+    SUCCEEDED: frozenset({Verdict.REJECTED}),
 }
 
 
@@ -75,7 +81,7 @@ def decide_answer(
 ) -> Change | None:
     """T3: what the answer to attempt number ``attempt``, which ``was``, changes; None: nothing."""
     if outcome.verdict is Verdict.SUCCEEDED:
-        return _absorb(standing, Attempt.SUCCEEDED)
+        return absorb(standing, Attempt.SUCCEEDED)
     after = _close_attempt(standing, was, outcome.verdict)
     becomes = _ATTEMPT_AFTER.get(outcome.verdict, Attempt.UNKNOWN)
     if attempt != standing.attempt or standing.state not in (SUBMITTING, UNKNOWN):
@@ -88,12 +94,12 @@ def decide_question(
 ) -> Change | None:
     """What the answer to a question changes; None: nothing but that it was asked."""
     if outcome.verdict is Verdict.SUCCEEDED:
-        return _absorb(standing, None)
+        return absorb(standing, None)
     if outcome.verdict is Verdict.MISCONFIGURED:
         return Change(event="asked", standing=standing, pauses=True)
     if standing.state in FINAL:
         asked_since = question.state is standing.state and question.attempt == standing.attempt
-        return _watched(standing, outcome.verdict) if asked_since else None
+        return watched(standing, outcome.verdict) if asked_since else None
     if standing.attempt != question.attempt or standing.state not in (UNKNOWN, PENDING):
         return None
     if outcome.verdict is Verdict.PENDING:
@@ -108,24 +114,50 @@ def decide_question(
     return None
 
 
-def _absorb(standing: Standing, attempt: Attempt | None) -> Change | None:
-    """Positive evidence counts whatever attempt it came from; it never overwrites a final state."""
-    if standing.state in OPEN:
-        after = replace(standing, state=SUCCEEDED, known=True)
-        return Change(event="succeeded", standing=after, attempt=attempt)
-    if standing.state is SUCCEEDED or standing.contested:
+def decide_notification(standing: Standing, notice: Notice, rules: Rules) -> Change | None:
+    """What a provider's own message changes; None: nothing.
+
+    It may be late, repeated, or overtaken by a newer one. A positive stays true for ever; anything
+    else is a reason to ask, and evidence by itself only where nobody can be asked.
+    """
+    asks = rules.asks and standing.state is not CANCELED  # nothing was sent of what is canceled
+    if notice.verdict is Verdict.SUCCEEDED and not (notice.stale and asks):
+        change = absorb(standing, None)
+        return replace(change, event="notified") if change and not change.case else change
+    if rules.asks:
+        return _ask_because_of(standing, notice.verdict)
+    if notice.verdict is Verdict.REJECTED:
+        return _told_declined(standing, notice)
+    return None
+
+
+def decide_mismatch(standing: Standing, rules: Rules) -> Change:
+    """The provider's own message says something else of our number than what we asked for."""
+    asks = rules.asks and standing.state in (UNKNOWN, PENDING, FAILED, SUCCEEDED)
+    return Change(event="mismatched", standing=standing, case=Case.MISMATCHED, asks=asks)
+
+
+def _ask_because_of(standing: Standing, verdict: Verdict) -> Change | None:
+    disagrees = not standing.contested and verdict in _DISAGREES.get(standing.state, ())
+    if standing.state not in (UNKNOWN, PENDING) and not disagrees:
         return None
-    return _contradiction(standing, attempt)
+    return Change(event="notified", standing=standing, asks=True)
 
 
-def _contradiction(standing: Standing, attempt: Attempt | None = None) -> Change:
-    return Change(
-        event="contradicted",
-        standing=replace(standing, known=True, contested=True),
-        attempt=attempt,
-        case=Case.CONTRADICTED,
-        freezes=True,
-    )
+def _told_declined(standing: Standing, notice: Notice) -> Change | None:
+    """Nobody can be asked, so the message has to do.
+
+    It says what became of a number, not of which attempt. Where an earlier attempt was declined
+    already, it may be that one's, come late, while the latest is executed: then nothing is failed.
+    """
+    if standing.state is SUCCEEDED:
+        return watched(standing, Verdict.REJECTED)
+    if standing.state not in (UNKNOWN, PENDING) or not notice.after_grace:
+        return None
+    if standing.open_sent != standing.sent:
+        return None
+    after = replace(standing, state=FAILED, known=True, open_sent=0)
+    return Change(event="notified", standing=after, closes_all=True)
 
 
 def _close_attempt(standing: Standing, was: Attempt, verdict: Verdict) -> Standing:
@@ -233,22 +265,3 @@ def _not_found(
         after = replace(counted, state=QUEUED, not_found=0, not_found_since=None)
         return Change(event="requeued", standing=after)
     return Change(event="not_resendable", standing=standing, case=Case.NOT_RESENDABLE)
-
-
-def _watched(standing: Standing, verdict: Verdict) -> Change | None:
-    """A final refund was asked about again; what contradicts it opens a case."""
-    if standing.contested:
-        return None
-    if standing.state is SUCCEEDED:
-        return _watched_success(standing, verdict)
-    if verdict in (Verdict.PENDING, Verdict.KNOWN):
-        return _contradiction(standing)
-    return None
-
-
-def _watched_success(standing: Standing, verdict: Verdict) -> Change | None:
-    if verdict is Verdict.REJECTED:
-        return Change(event="contradicted", standing=standing, case=Case.CONTRADICTED, freezes=True)
-    if verdict is Verdict.NOT_FOUND:
-        return Change(event="vanished", standing=standing, case=Case.VANISHED)
-    return None

@@ -5,6 +5,8 @@ RefundryError
 │   └── Conflict      a used refund number that carries other content
 ├── NotSent           provably nothing of a request has left this machine
 ├── NoAnswer          a request may have been sent and no trustworthy answer came
+│   ├── Forged        not signed by whom it says it is from
+│   └── Foreign       rightly signed, for another merchant
 └── ServiceAway       the broker, the database or Redis does not answer
 """
 
@@ -34,6 +36,21 @@ class NotSent(RefundryError):
 
 class NoAnswer(RefundryError):
     """Raised when a request may have been sent and nothing trustworthy came back."""
+
+    #: What a notification that cannot be trusted is counted under.
+    code = "unreadable"
+
+
+class Forged(NoAnswer):
+    """Raised when a message is not signed with the key of whom it says it is from."""
+
+    code = "forged"
+
+
+class Foreign(NoAnswer):
+    """Raised when a message is rightly signed and is another merchant's."""
+
+    code = "another_merchant"
 
 
 class ServiceAway(RefundryError):

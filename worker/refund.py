@@ -89,6 +89,7 @@ class Case(StrEnum):
     CONTRADICTED = "contradicted"  # evidence against a final state
     AGED = "aged"  # not final for too long
     UNASKABLE = "unaskable"  # unknown, and neither query nor callback
+    MISMATCHED = "mismatched"  # the provider's own message names another order or amount
     LIMIT = "limit"  # a provider's limit that fails after intake
     UNANNOUNCED = "unannounced"  # an announcement that cannot be delivered
 
@@ -128,6 +129,8 @@ class Rules:
     not_found_over: timedelta
     funds_same_number: bool
     releases_on_acceptance: bool
+    #: The provider can be asked; else only its own messages and a person settle a refund.
+    asks: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,6 +176,17 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """A provider's own message about a refund, as it is when it is written down."""
+
+    verdict: Verdict
+    #: Its own time is too far off; it may be an old one, sent again by anybody.
+    stale: bool
+    #: It came after the grace of the latest attempt: nothing of ours can still be on its way.
+    after_grace: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
     """What to write: the new standing, the event's kind, and a case where one is due."""
 
@@ -187,6 +201,8 @@ class Change:
     freezes: bool = False
     #: Nothing of the account goes before a person has set it right.
     pauses: bool = False
+    #: The provider is to be asked as soon as it allows.
+    asks: bool = False
 
 
 def request_digest(fields: dict[str, Any]) -> str:

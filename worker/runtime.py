@@ -17,7 +17,7 @@ from worker.errors import Refused
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.orders import ensure_account
 from worker.order_lock import OrderLocks
-from worker.providers.base import Provider, load_provider
+from worker.providers.base import Notifies, Provider, load_provider
 from worker.providers.http import Wire
 from worker.refund import Rules
 
@@ -47,7 +47,13 @@ class Line:
             not_found_over=timedelta(seconds=account.scaled(account.not_found_over_s)),
             funds_same_number=account.funds_same_number,
             releases_on_acceptance=account.serialisation == "until_accepted",
+            asks=account.query,
         )
+
+    @property
+    def hears(self) -> bool:
+        """Whether the provider tells us by itself what has become of a refund."""
+        return self.account.notify_url is not None and isinstance(self.provider, Notifies)
 
     @property
     def watch_days(self) -> int:

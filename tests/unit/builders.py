@@ -29,6 +29,7 @@ RULES = Rules(
     not_found_over=timedelta(minutes=10),
     funds_same_number=False,
     releases_on_acceptance=False,
+    asks=True,
 )
 
 

@@ -45,7 +45,8 @@ callbacks = Table(
     Column("digest", String(64), nullable=False),
     Column("content_type", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    #: What it showed: a verdict, or ``contradicts`` where it is about another order or amount.
+    #: What it showed: a verdict, ``contradicts`` where it is about another order or amount,
+    #: ``not_ours`` where nobody here has asked for the refund.
     Column("verdict", String(16), nullable=False),
     Column("stale", Boolean, nullable=False),
     Column("times", BigInteger, nullable=False, server_default="1"),

@@ -209,6 +209,7 @@ def load_provider(account: Account) -> Provider:
     """
     provider = _maker(account)(account)
     _check_serialisation(account, provider.traits)
+    _check_notifications(account, provider)
     return provider
 
 
@@ -229,4 +230,11 @@ def _check_serialisation(account: Account, traits: Traits) -> None:
         raise ConfigError(
             f"accounts.{account.name}: {account.provider} allows no refund of an order before the "
             "one before is final; remove serialisation"
+        )
+
+
+def _check_notifications(account: Account, provider: Provider) -> None:
+    if account.notify_url is not None and not isinstance(provider, Notifies):
+        raise ConfigError(
+            f"accounts.{account.name}: {account.provider} sends no notifications; remove notify_url"
         )

@@ -43,7 +43,12 @@ class Contested(NamedTuple):
 
 
 def record(
-    scene: Scene, change: Change, outcome: Outcome | None = None, *, answered: int | None = None
+    scene: Scene,
+    change: Change,
+    outcome: Outcome | None = None,
+    *,
+    answered: int | None = None,
+    source: dict[str, Any] | None = None,
 ) -> bool:
     """Write a change down; returns whether the order has work to do now.
 
@@ -52,10 +57,13 @@ def record(
         change: what was decided.
         outcome: what the provider said, where it was asked or sent to.
         answered: number of the attempt that was answered, where there is one.
+        source: where it was learnt, for the event and the case.
     """
-    new_case = change.case is not None and _open_case(scene, change.case, outcome)
+    source = source or {}
+    new_case = change.case is not None and _open_case(scene, change.case, outcome, source)
     next_at = due_at(scene, change)
     _pause_account(scene, change, outcome)
+    _keep_figures(scene, outcome)
     if change.standing == scene.refund.standing and answered is None and not new_case:
         values = {"due_at": next_at} | _heard(outcome)
         update_refund(scene.connection, scene.refund.id, values)
@@ -63,21 +71,30 @@ def record(
     _write_attempts(scene, change, outcome, answered)
     contested = _contest(scene, change)
     _write_refund(scene, change, outcome, contested, next_at)
-    _append_event(scene, change, outcome)
+    _append_event(scene, change, outcome, source)
     _announce(scene, change, outcome)
     _open_case_if_unaskable(scene, change, outcome)
     return _write_order(scene, change, contested, next_at)
 
 
-def _open_case(scene: Scene, kind: Case, outcome: Outcome | None) -> bool:
-    evidence = _said(outcome) | {"state": scene.refund.state}
+def _open_case(scene: Scene, kind: Case, outcome: Outcome | None, source: dict[str, Any]) -> bool:
+    evidence = _said(outcome) | source | {"state": scene.refund.state}
     return journal.open_case(scene.connection, scene.refund.id, kind, evidence, scene.now)
 
 
 def _open_case_if_unaskable(scene: Scene, change: Change, outcome: Outcome | None) -> None:
+    """Where there is neither query nor callback, only a person can settle it."""
     waits = change.standing.state in (UNKNOWN, PENDING)
-    if waits and not scene.line.account.query:
-        _open_case(scene, Case.UNASKABLE, outcome)
+    if waits and not scene.line.account.query and not scene.line.hears:
+        _open_case(scene, Case.UNASKABLE, outcome, {})
+
+
+def _keep_figures(scene: Scene, outcome: Outcome | None) -> None:
+    """What the provider says of the whole order: both figures are always of one answer."""
+    figures = outcome and outcome.figures
+    if figures:
+        values = {"provider_refunded": figures.refunded, "provider_left": figures.left}
+        update_order(scene.connection, scene.order.id, values | {"figures_at": scene.now})
 
 
 def _pause_account(scene: Scene, change: Change, outcome: Outcome | None) -> None:
@@ -173,14 +190,20 @@ def _reason(outcome: Outcome | None) -> str:
     return " ".join(part for part in (outcome.code, outcome.message) if part)
 
 
-def _append_event(scene: Scene, change: Change, outcome: Outcome | None) -> None:
+def _append_event(
+    scene: Scene, change: Change, outcome: Outcome | None, source: dict[str, Any]
+) -> None:
     after = change.standing
-    detail = _said(outcome) | {
-        "from": scene.refund.state.value,
-        "holds": after.holds,
-        "sent": after.sent,
-        "open_sent": after.open_sent,
-    }
+    detail = (
+        _said(outcome)
+        | source
+        | {
+            "from": scene.refund.state.value,
+            "holds": after.holds,
+            "sent": after.sent,
+            "open_sent": after.open_sent,
+        }
+    )
     journal.append_event(
         scene.connection,
         scene.refund.id,

@@ -1,7 +1,7 @@
 """What a decision is written into, and when what it leaves is due."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -47,10 +47,12 @@ def due_at(scene: Scene, change: Change) -> datetime | None:
     """When the refund is sent, asked about, or looked at again."""
     after, refund, account = change.standing, scene.refund, scene.line.account
     if after.state is QUEUED:
-        return _send_at(scene, change)
+        return refund.due_at if refund.state is QUEUED else _send_at(scene, change)
+    if change.asks:
+        return _not_too_early(scene, after.attempt, scene.now)
     if after.state in (UNKNOWN, PENDING):
         if not account.query:
-            return None
+            return _look_at(scene, change)
         age = scene.now - refund.accepted_at
         due = next_question(account, refund.asked, age, scene.now)
         return _not_too_early(scene, after.attempt, due)
@@ -62,6 +64,26 @@ def due_at(scene: Scene, change: Change) -> datetime | None:
     if after.state is SUCCEEDED:
         return next_watch_of_success(final_at, scene.line.watch_days, scene.now)
     return None
+
+
+def _look_at(scene: Scene, change: Change) -> datetime | None:
+    """When to look at what cannot be asked about.
+
+    After the grace, for a decline that came too early to be believed; then when a person is due.
+    """
+    if not scene.line.hears:
+        return None
+    ends_at = grace_end(scene)
+    return ends_at if ends_at > scene.now else case_at(scene, change)
+
+
+def grace_end(scene: Scene) -> datetime:
+    """From when nothing of the refund's attempts can still be on its way."""
+    number = scene.refund.standing.attempt
+    if not number:
+        return scene.now
+    began_at = get_attempt(scene.connection, scene.refund.id, number).started_at
+    return began_at + timedelta(seconds=scene.line.account.grace_s)
 
 
 def _not_too_early(scene: Scene, attempt: int, due: datetime) -> datetime:

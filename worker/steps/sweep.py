@@ -20,6 +20,7 @@ from worker.ledger.refunds import (
 )
 from worker.refund import OPEN, SUBMITTING, Attempt, Case
 from worker.runtime import Runtime
+from worker.steps.notify import look_again
 from worker.steps.record import record
 from worker.steps.scene import Scene
 
@@ -48,11 +49,12 @@ def sweep(runtime: Runtime, limit: int = BATCH) -> Swept:
         ServiceAway: the ledger does not answer.
     """
     reaped = _reap(runtime, limit)
+    heard = look_again(runtime, limit)
     aged = _hand_to_people(runtime.ledger, limit)
     with runtime.ledger.write() as connection:
         now = runtime.ledger.now(connection)
         wake = claim_orders_to_wake(connection, now, now + WAKE_AGAIN, limit)
-    return Swept(reaped=reaped, aged=aged, wake=wake)
+    return Swept(reaped=reaped, aged=aged, wake=[*wake, *heard])
 
 
 def _reap(runtime: Runtime, limit: int) -> int:

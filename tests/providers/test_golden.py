@@ -22,7 +22,7 @@ from tests.providers.harness import (
     wire_to,
 )
 from worker.errors import NoAnswer
-from worker.providers.base import Provider, load_provider
+from worker.providers.base import Notifies, Provider, load_provider
 from worker.providers.http import Answer
 
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.json"))
@@ -41,7 +41,7 @@ def cases(part: str) -> list[Any]:
     """Every case of a part of the files, named after its provider and itself."""
     found = []
     for name in NAMES:
-        for case in json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))[part]:
+        for case in json.loads((GOLDEN / f"{name}.json").read_text("utf-8")).get(part, []):
             found.append(pytest.param(name, case, id=f"{name}: {case['case']}"))
     return found
 
@@ -118,6 +118,44 @@ class TestAnswers:
                 with suppress(NoAnswer):
                     answer = wire.post(call_to(server.url))
                     assert read_both(provider, refund, answer) == [None, None]
+
+
+class TestNotifications:
+    @pytest.mark.parametrize(("name", "case"), cases("notifications"))
+    def test_a_notification_shows_what_the_page_says(self, name: str, case: dict[str, Any]) -> None:
+        shown = told(provider_of(name, case), case)
+        expected = {key: case[key] for key in shown if key in case}
+        assert expected
+        assert {key: shown[key] for key in expected} == expected
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_provider_that_notifies_has_its_golden_bytes(self, name: str) -> None:
+        owners = {param.values[0] for param in cases("notifications")}
+        assert (name in owners) == isinstance(provider_of(name, {}), Notifies)
+
+
+def told(provider: Provider, case: dict[str, Any]) -> dict[str, Any]:
+    """What a message shows of the refund, or why it is not taken."""
+    assert isinstance(provider, Notifies)
+    refund = facts(**case.get("facts", {}))
+    try:
+        message = provider.open_notification(case["content_type"], case["body"].encode())
+    except NoAnswer as error:
+        return {"refused": error.code}
+    assert message.refund_no == refund.refund_no
+    try:
+        outcome = provider.read_notification(refund, message)
+    except NoAnswer:
+        return {"verdict": "contradicts"}
+    figures = outcome.figures
+    return {
+        "verdict": outcome.verdict.value,
+        "code": outcome.code,
+        "message": outcome.message,
+        "number": outcome.provider_refund_no,
+        "figures": [figures.refunded, figures.left] if figures else None,
+        "stale": message.stale,
+    }
 
 
 def right_answer(name: str) -> dict[str, Any]:

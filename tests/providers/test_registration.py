@@ -92,7 +92,17 @@ def test_a_provider_of_this_package_is_found_by_its_name(name: str) -> None:
             "支付",
             "class",
         ),
-        *("base", "http", "sockets", "formats", "signatures", "rsa", "baofu_answers", "__init__"),
+        *(
+            "base",
+            "http",
+            "sockets",
+            "formats",
+            "signatures",
+            "rsa",
+            "baofu_answers",
+            "baofu_extra",
+            "__init__",
+        ),
     ],
 )
 def test_a_provider_that_nobody_offers_is_refused_with_its_name(name: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from config.accounts import Account
 from config.errors import ConfigError
@@ -19,12 +19,20 @@ from refundry import RefundRequest
 from refundry.fields import SHANGHAI
 from worker.errors import NotSent
 from worker.providers.baofu_answers import Reader
+from worker.providers.baofu_extra import (
+    NOTE_LENGTH,
+    Merchant,
+    extra_doubts,
+    extra_problems,
+    market_amount,
+)
 from worker.providers.base import (
+    Acknowledgement,
+    Notification,
     Options,
     Provider,
     RefundFacts,
     Traits,
-    model_problems,
     read_options,
 )
 from worker.providers.formats import dump_object
@@ -35,14 +43,10 @@ from worker.schedule import window_end
 
 #: The answer's bound of ``outTradeNo``; the request's is 50.
 _NUMBER_LENGTH: Final = 32
-_NOTE_LENGTH: Final = 128
 #: "交易时间超过一年的订单无法发起退款" (seed 002).
 _WINDOW_YEARS: Final = 1
 
-Merchant = Annotated[str, Field(min_length=1, max_length=16)]
-Note = Annotated[str, Field(min_length=1, max_length=_NOTE_LENGTH)]
 Serial = Annotated[str, Field(min_length=1, max_length=10)]
-Fen = Annotated[int, Field(ge=1)]
 
 
 class BaofuOptions(Options):
@@ -60,43 +64,6 @@ class BaofuOptions(Options):
     #: Which of several certificates are used, as Baofu numbers them.
     sign_sn: Serial = "1"
     ncrptn_sn: Serial = "1"
-
-
-class _Share(BaseModel):
-    """One line of sharingRefundInfo."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    sharingMerId: Merchant
-    sharingAmt: Fen
-
-
-class _Market(BaseModel):
-    """mktRefundInfo: what of the amount the merchant's marketing bears."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    mktMerId: Merchant
-    mktAmt: Fen
-
-
-class _Extra(BaseModel):
-    """What a request may carry beside the common fields, in the page's names.
-
-    The page's formula also counts what is not shared yet, which only Baofu knows, so nothing is
-    refused because the shares do not add up.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    #: Baofu's number of the payment; without it the order's number names it.
-    originTradeNo: Annotated[str, Field(min_length=1, max_length=32)] | None = None
-    merchantName: Note | None = None
-    attach: Note | None = None
-    reqReserved: Note | None = None
-    sharingRefundInfo: Annotated[list[_Share], Field(min_length=1)] | None = None
-    mktRefundInfo: _Market | None = None
-    advanceAmt: Fen | None = None
 
 
 @contextmanager
@@ -124,14 +91,17 @@ class Baofu:
         query_not_before_s=60,
         window_years=_WINDOW_YEARS,
     )
+    taken = Acknowledgement(body=b"OK")
+    #: Whatever is not ``OK`` makes Baofu send it again; the status says no to whoever reads that.
+    declined = Acknowledgement(body=b"FAIL", status=400)
 
     def __init__(self, account: Account) -> None:
         self._options = options = read_options(account, BaofuOptions)
         self._url = account.base_url
         self._notify_url = account.notify_url
-        if len(self._notify_url or "") > _NOTE_LENGTH:
+        if len(self._notify_url or "") > NOTE_LENGTH:
             raise ConfigError(
-                f"accounts.{account.name}: notify_url: has more than the {_NOTE_LENGTH} characters "
+                f"accounts.{account.name}: notify_url: has more than the {NOTE_LENGTH} characters "
                 "that baofu takes"
             )
         password = options.private_key_password
@@ -155,24 +125,15 @@ class Baofu:
             *_number_problems(request),
             *_reason_problems(request.reason),
             *_time_problems(request.paid_at),
-            *_extra_problems(request),
+            *extra_problems(request),
             *_foreign_problems(request),
         ]
 
     def doubts(self, request: RefundRequest) -> list[str]:
-        """The page's formula, as far as it can be known here: shares and advance within the total.
-
-        The rest of the total is what was not shared yet, which only Baofu knows.
-        """
-        extra = _Extra.model_validate(request.extra)
-        known = sum(share.sharingAmt for share in extra.sharingRefundInfo or [])
-        known += extra.advanceAmt or 0
-        if known > request.amount:
-            return [f"extra: shares and advance are {known} fen, more than the {request.amount}"]
-        return []
+        return extra_doubts(request)
 
     def marketing_amount(self, request: RefundRequest) -> int:
-        return _market_amount(request)
+        return market_amount(request)
 
     def submission(self, facts: RefundFacts) -> Call:
         if facts.paid_at is None:
@@ -205,6 +166,12 @@ class Baofu:
 
     def read_reply(self, facts: RefundFacts, answer: Answer) -> Outcome:
         return self._reader.read_reply(facts, answer)
+
+    def open_notification(self, content_type: str, body: bytes) -> Notification:
+        return self._reader.open_notification(content_type, body)
+
+    def read_notification(self, facts: RefundFacts, notification: Notification) -> Outcome:
+        return self._reader.read_notification(facts, notification)
 
     def _parties(self) -> dict[str, Any]:
         """Who asks; the envelope and the content both say it."""
@@ -253,8 +220,8 @@ def _number_problems(request: RefundRequest) -> list[str]:
 def _reason_problems(reason: str) -> list[str]:
     if not reason.strip():
         return ["reason: baofu's refundReason is mandatory; say why"]
-    if len(reason) > _NOTE_LENGTH:
-        return [f"reason: has more than the {_NOTE_LENGTH} characters that baofu takes"]
+    if len(reason) > NOTE_LENGTH:
+        return [f"reason: has more than the {NOTE_LENGTH} characters that baofu takes"]
     return []
 
 
@@ -264,21 +231,6 @@ def _time_problems(paid_at: datetime | None) -> list[str]:
     if now() > window_end(paid_at, _WINDOW_YEARS):
         return ["paid_at: baofu refunds nothing that was paid more than a year ago"]
     return []
-
-
-def _extra_problems(request: RefundRequest) -> list[str]:
-    problems = model_problems("extra", _Extra, request.extra)
-    if not problems and _market_amount(request) >= request.amount:
-        return [
-            f"extra.mktRefundInfo.mktAmt: must be less than amount, {request.amount} fen, which "
-            "is baofu's totalAmt: the customer's part and the marketing's together"
-        ]
-    return problems
-
-
-def _market_amount(request: RefundRequest) -> int:
-    market = _Extra.model_validate(request.extra).mktRefundInfo
-    return market.mktAmt if market else 0
 
 
 def _foreign_problems(request: RefundRequest) -> list[str]:

@@ -6,10 +6,17 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from worker.errors import NoAnswer
-from worker.providers.base import RefundFacts
-from worker.providers.formats import fen_of, no_negative_amounts, read_object, said, text_of
-from worker.providers.http import Answer
+from worker.errors import Foreign, Forged, NoAnswer
+from worker.providers.base import Notification, RefundFacts
+from worker.providers.formats import (
+    fen_of,
+    negative_amount,
+    no_negative_amounts,
+    read_object,
+    said,
+    text_of,
+)
+from worker.providers.http import Answer, form_fields
 from worker.providers.rsa import rsa_matches
 from worker.refund import Outcome, Verdict
 
@@ -99,6 +106,37 @@ class Reader:
         if verdict is Verdict.SUCCEEDED:
             _must_name(fields, "succAmt")
         _success_must_be_whole(facts, fields, state)
+        return _outcome(verdict, fields)
+
+    def open_notification(self, content_type: str, body: bytes) -> Notification:
+        """A form or JSON; Baofu's one key signs for all merchants, so the content must name us."""
+        is_json = "json" in content_type.lower() or body.lstrip().startswith(b"{")
+        envelope = read_object(body) if is_json else form_fields(body)
+        content = text_of(envelope, "dataContent")
+        if text_of(envelope, "notifyType") != "REFUND" or not content:
+            raise NoAnswer("the message is no notification of a refund")
+        if not rsa_matches(self.key, content.encode(), text_of(envelope, "signStr")):
+            raise Forged("the notification's signature is wrong")
+        fields = read_object(content.encode())
+        for name, ours in self.merchant.items():
+            if text_of(fields, name) != ours:
+                raise Foreign(f"the notification's {name} is {said(text_of(fields, name))!r}")
+        _must_name(fields, "outTradeNo", "refundState")
+        return Notification(refund_no=text_of(fields, "outTradeNo"), fields=fields)
+
+    def read_notification(self, facts: RefundFacts, notification: Notification) -> Outcome:
+        """Without a clear amount it shows nothing for certain; with another it is not ours."""
+        fields = notification.fields
+        if negative_amount(fields):
+            return _outcome(Verdict.UNKNOWN, fields)
+        _must_not_be_about_another(self.merchant, facts, fields)
+        state = text_of(fields, "refundState")
+        _success_must_be_whole(facts, fields, state)
+        verdict = _STATES.get(state, Verdict.UNKNOWN)
+        if text_of(fields, "resultCode") not in ("", "SUCCESS"):
+            verdict = Verdict.UNKNOWN
+        if verdict is Verdict.SUCCEEDED and not text_of(fields, "succAmt"):
+            verdict = Verdict.UNKNOWN
         return _outcome(verdict, fields)
 
     def _content(self, answer: Answer) -> dict[str, Any] | Outcome:

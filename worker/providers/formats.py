@@ -84,13 +84,14 @@ def no_negative_amounts(values: dict[str, Any], *, except_for: str = "") -> None
     Raises:
         NoAnswer: one of them is negative.
     """
-    for name in values:
-        if (
-            name.endswith(("_amount", "Amt"))
-            and name != except_for
-            and text_of(values, name)[:1] == "-"
-        ):
-            raise NoAnswer(f"{name} is negative")
+    if name := negative_amount(values, except_for=except_for):
+        raise NoAnswer(f"{name} is negative")
+
+
+def negative_amount(values: dict[str, Any], *, except_for: str = "") -> str:
+    """The name of an amount that is negative; empty where none is."""
+    amounts = (name for name in values if name.endswith(("_amount", "Amt")) and name != except_for)
+    return next((name for name in amounts if text_of(values, name)[:1] == "-"), "")
 
 
 def text_of(values: dict[str, Any], name: str) -> str:

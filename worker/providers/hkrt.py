@@ -8,11 +8,20 @@ from pydantic import Field
 from config.accounts import Account
 from config.secret_values import SecretText
 from refundry import RefundRequest
-from worker.errors import NoAnswer
-from worker.providers.base import Options, Provider, RefundFacts, Traits, read_options
+from worker.errors import Foreign, Forged, NoAnswer
+from worker.providers.base import (
+    Acknowledgement,
+    Notification,
+    Options,
+    Provider,
+    RefundFacts,
+    Traits,
+    read_options,
+)
 from worker.providers.formats import (
     dump_object,
     fen_of_yuan,
+    negative_amount,
     no_negative_amounts,
     read_object,
     said,
@@ -21,11 +30,14 @@ from worker.providers.formats import (
 )
 from worker.providers.http import Answer, Call
 from worker.providers.signatures import md5_matches, md5_sign
-from worker.refund import Outcome, Verdict
+from worker.refund import Figures, Outcome, Verdict
 
 _TAKEN: Final = "10000"
 _NOT_FOUND: Final = "10404"
 _VERDICTS: Final = {"1": Verdict.SUCCEEDED, "2": Verdict.REJECTED, "3": Verdict.KNOWN}
+#: A notification's ``trade_status``.
+_TOLD: Final = {"1": Verdict.SUCCEEDED, "2": Verdict.REJECTED, "3": Verdict.PENDING}
+_JSON: Final = "application/json; charset=utf-8"
 #: "只能是数字、大小写字母" (seed 001, out_refund_no).
 _REFUND_NO: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 
@@ -37,16 +49,27 @@ class HkrtOptions(Options):
     access_key: SecretText
     #: Part of the path; ``wx`` and ``polymeric`` are the known ones.
     channel: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")] = "wx"
+    #: What a notification that was stored is answered; nothing public says it for certain.
+    acknowledgement: Annotated[str, Field(min_length=1, max_length=256)] = (
+        '{"return_code":"SUCCESS"}'
+    )
 
 
 class Hkrt:
     """The provider for one account."""
 
     traits = Traits(deduplicates=True, resubmits=False, allows_until_accepted=True, watch_days=30)
+    #: The page has no word for no. Whatever is not the acknowledgement makes hkrt send it again;
+    #: the status says no to whoever reads that alone.
+    declined = Acknowledgement(body=b'{"return_code":"FAIL"}', content_type=_JSON, status=400)
 
     def __init__(self, account: Account) -> None:
         self._options = read_options(account, HkrtOptions)
         self._pay_url = f"{account.base_url}/api/v1/pay/{self._options.channel}"
+        self._notify_url = account.notify_url
+        self.taken = Acknowledgement(
+            body=self._options.acknowledgement.encode(), content_type=_JSON
+        )
         self._definitive = account.definitive_codes
         self._funds = account.funds_codes
         self.merchant = f"hkrt/{self._options.access_id}"
@@ -71,6 +94,8 @@ class Hkrt:
             "out_trade_no": facts.order_no,
             "refund_amount": yuan(facts.amount),
         }
+        if self._notify_url:
+            fields["notify_url"] = self._notify_url
         return self._call("refund", fields)
 
     def question(self, facts: RefundFacts) -> Call:
@@ -103,13 +128,38 @@ class Hkrt:
             return self._not_taken(fields, Verdict.UNKNOWN)
         return self._read_status(facts, fields)
 
+    def open_notification(self, content_type: str, body: bytes) -> Notification:
+        fields = read_object(body)
+        if not md5_matches(fields, self._options.access_key.get_secret_value()):
+            raise Forged("the notification's signature is wrong")
+        if fields.get("accessid", self._options.access_id) != self._options.access_id:
+            raise Foreign("the notification is for another accessid")
+        number = text_of(fields, "out_refund_no")
+        if not number or not text_of(fields, "trade_status"):
+            raise NoAnswer("the notification has no out_refund_no or no trade_status")
+        return Notification(refund_no=number, fields=fields)
+
+    def read_notification(self, facts: RefundFacts, notification: Notification) -> Outcome:
+        """Without a clear amount it shows nothing for certain; with another it is not ours."""
+        fields = notification.fields
+        order_no = text_of(fields, "out_trade_no")
+        if order_no and order_no != facts.order_no:
+            raise NoAnswer(f"the notification is about out_trade_no {said(order_no)!r}")
+        self._must_not_be_about_another(facts, fields)
+        unclear = negative_amount(fields, except_for="refund_amount")
+        if unclear or not text_of(fields, "refund_amount"):
+            return self._outcome(Verdict.UNKNOWN, fields)
+        self._must_be_about(facts, fields)
+        told = _TOLD.get(text_of(fields, "trade_status"), Verdict.UNKNOWN)
+        return self._outcome(told, fields)
+
     def _call(self, name: str, fields: dict[str, Any]) -> Call:
         fields = {"accessid": self._options.access_id, **fields}
         fields["sign"] = md5_sign(fields, self._options.access_key.get_secret_value())
         return Call(
             url=f"{self._pay_url}/{name}",
             body=dump_object(fields),
-            headers={"Content-Type": "application/json; charset=utf-8"},
+            headers={"Content-Type": _JSON},
         )
 
     def _read(self, answer: Answer) -> dict[str, Any]:
@@ -135,11 +185,13 @@ class Hkrt:
         return self._outcome(_VERDICTS.get(status, Verdict.UNKNOWN), fields)
 
     def _outcome(self, verdict: Verdict, fields: dict[str, Any]) -> Outcome:
+        status = text_of(fields, "refund_status") or text_of(fields, "trade_status")
         return Outcome(
             verdict=verdict,
-            code=said(text_of(fields, "error_code") or text_of(fields, "refund_status"))[:64],
+            code=said(text_of(fields, "error_code") or status)[:64],
             message=said(text_of(fields, "error_msg") or text_of(fields, "status_msg")),
             provider_refund_no=said(text_of(fields, "refund_no"))[:128] or None,
+            figures=_figures(fields),
         )
 
     def _must_not_be_about_another(self, facts: RefundFacts, fields: dict[str, Any]) -> None:
@@ -159,6 +211,13 @@ class Hkrt:
         amount = text_of(fields, "refund_amount")
         if fen_of_yuan(amount, sign_ignored=True) != facts.amount:
             raise NoAnswer(f"the answer's amount is {said(amount)!r}")
+
+
+def _figures(fields: dict[str, Any]) -> Figures | None:
+    """The order's cumulative figures; one that is not there or unreadable is none."""
+    refunded = fen_of_yuan(text_of(fields, "refunded_amount"))
+    left = fen_of_yuan(text_of(fields, "remanent_amount"))
+    return None if refunded is None and left is None else Figures(refunded=refunded, left=left)
 
 
 def provider(account: Account) -> Provider:

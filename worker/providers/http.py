@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import requests
 from requests.exceptions import RequestException
@@ -53,6 +53,24 @@ class Answer:
 def form_body(fields: Mapping[str, str]) -> bytes:
     """A form as it is sent: UTF-8, percent-encoded."""
     return urlencode(fields).encode("ascii")
+
+
+def form_fields(body: bytes) -> dict[str, str]:
+    """The fields of a form that came: UTF-8, each name once.
+
+    Raises:
+        NoAnswer: it is anything else.
+    """
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict"
+        )
+    except ValueError:
+        raise NoAnswer("the message is not a form") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise NoAnswer("the form names something twice")
+    return fields
 
 
 def _always() -> None:

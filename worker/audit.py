@@ -139,6 +139,7 @@ def _refund_breaches(refund: WholeRefund) -> Iterator[Breach]:
         _replay,
         _attempts,
         _evidence,
+        _told,
         _owned,
     )
     for check in checks:
@@ -212,6 +213,12 @@ def _evidence(refund: WholeRefund) -> Iterator[Breach]:
     contested = ("contested_reserved", "contested_marketing", "contested_excess")
     if any(refund.row[column] for column in contested) and not refund.cases:
         yield "I8", "is contradicted without a case"
+
+
+def _told(refund: WholeRefund) -> Iterator[Breach]:
+    """Its notifications came to accounts of its own merchant."""
+    for merchant in sorted(refund.told_by - {refund.row["merchant"]}):
+        yield "I6", f"has a notification that was {merchant}'s"
 
 
 def _owned(refund: WholeRefund) -> Iterator[Breach]:

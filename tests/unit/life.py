@@ -1,7 +1,8 @@
 """One refund's life against a provider whose book is known: everything that can happen next.
 
-The network delays, loses and repeats; workers die and come late; questions are answered late. What
-the service believes is held against what the provider has really done.
+The network delays, loses and repeats; workers die and come late; questions are answered late;
+notifications come whenever they like, as often as they like. What the service believes is held
+against what the provider has really done.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +11,15 @@ from functools import partial
 
 from refundry import State
 from tests.unit.builders import NOW, broken_promises
-from worker.decisions import begin, cancel, decide_answer, decide_question, reap, resubmit
+from worker.decisions import (
+    begin,
+    cancel,
+    decide_answer,
+    decide_notification,
+    decide_question,
+    reap,
+    resubmit,
+)
 from worker.refund import (
     CLOSED,
     FINAL,
@@ -20,6 +29,7 @@ from worker.refund import (
     UNKNOWN,
     Attempt,
     Change,
+    Notice,
     Outcome,
     Question,
     Rules,
@@ -53,6 +63,12 @@ REPLIES = {
     "pending": (Verdict.PENDING, Verdict.KNOWN),
     "declined": (Verdict.REJECTED,),
 }
+#: What a notification says of what was once so.
+NOTICES = {
+    "succeeded": Verdict.SUCCEEDED,
+    "pending": Verdict.PENDING,
+    "declined": Verdict.REJECTED,
+}
 
 CLOSING = (
     Verdict.NEVER_SENT,
@@ -85,6 +101,8 @@ class Life:
     # What the provider has done.
     record: str | None = None
     executed: int = 0
+    #: What it has told, or may still tell, by itself.
+    told: frozenset[str] = frozenset()
     #: What the ledger would refuse of the last decision.
     refused: list[str] = field(default_factory=list)
 
@@ -93,6 +111,8 @@ class Life:
         yield from self._commands()
         yield from self._answers()
         yield from self._questions()
+        for record in sorted(self.told):
+            yield f"hear that it {record}", partial(self._hear_that, NOTICES[record])
         for number in sorted(self.flying):
             yield from self._arrivals(number)
         if self.record == "pending":
@@ -136,7 +156,8 @@ class Life:
 
     def _arrivals(self, number: int) -> Iterator[Move]:
         for fate, verdict in TURNED_AWAY.items():
-            yield f"{number}: {fate}", partial(self._arrive, number, verdict, self.record)
+            told = self.told | ({"declined"} if fate in ("reject", "funds") else set())
+            yield f"{number}: {fate}", partial(self._turn_away, number, verdict, told)
         new = self.record is None or (self.record == "declined" and self.frees_declined)
         if self.rules.deduplicates and not new:
             for verdict in REPLAYS[str(self.record)]:
@@ -150,7 +171,7 @@ class Life:
         """A question is answered now and written down later, or at once."""
         if self.reply is not None:
             yield f"learn {self.reply[1]}", self._learn
-        elif self.standing.state in {UNKNOWN, PENDING} | FINAL:
+        elif self.rules.asks and self.standing.state in {UNKNOWN, PENDING} | FINAL:
             records = {self.record} if self.past_grace else {self.record, None}
             verdicts = {Verdict.UNKNOWN} | {v for record in records for v in REPLIES[record]}
             for verdict in sorted(verdicts):
@@ -182,11 +203,17 @@ class Life:
     ) -> None:
         self.flying -= {number}
         self.record = record
+        self.told |= {record} if record else set()
         self.executed += new and record == "succeeded"
         self.outcomes.setdefault(number, verdict)
 
+    def _turn_away(self, number: int, verdict: Verdict, told: frozenset[str]) -> None:
+        self._arrive(number, verdict, self.record)
+        self.told = told
+
     def _book(self, record: str) -> None:
         self.record = record
+        self.told |= {record}
         self.executed += record == "succeeded"
 
     def _lose(self, number: int) -> None:
@@ -197,6 +224,11 @@ class Life:
         outcome = Outcome(verdict=self.outcomes[number])
         was = self.attempts[number]
         self._apply(decide_answer(self.standing, number, was, outcome, self.rules), number)
+
+    def _hear_that(self, verdict: Verdict) -> None:
+        """A notification: of now, long ago, or once more."""
+        notice = Notice(verdict=verdict, stale=False, after_grace=self.past_grace)
+        self._apply(decide_notification(self.standing, notice, self.rules))
 
     def _reap(self) -> None:
         self._apply(reap(self.standing), self.standing.attempt)

@@ -3,6 +3,7 @@
 import typer
 
 from worker.cli import operations, refunds
+from worker.cli.callbacks import callback_commands
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.problems import explained
@@ -30,6 +31,7 @@ app.command("pause")(operations.pause)
 app.command("resume")(operations.resume)
 app.command("hold")(operations.hold)
 app.command("release")(operations.release)
+app.add_typer(callback_commands, name="callbacks")
 app.add_typer(operations.case_commands, name="case")
 app.add_typer(operations.db_commands, name="db")
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -47,6 +47,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     console.print(table)
+
+
+def print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """A table of rows that have the same names; nothing where there are none."""
+    if rows:
+        print_table(title, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -11,9 +11,18 @@ import typer
 
 from config.settings import load_settings
 from refundry import InvalidRequest, RefundClient, RefundRequest, State
-from worker.cli.output import EXIT_REFUSED, EXIT_USAGE, fail, print_done, print_json, print_table
+from worker.cli.output import (
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    fail,
+    print_done,
+    print_json,
+    print_rows,
+    print_table,
+)
 from worker.cli.setting import open_ledger
 from worker.ledger import reports
+from worker.ledger.callbacks import callbacks_of
 from worker.ledger.refunds import find_refunds_by_number, order_and_refund
 from worker.ledger.rows import Refund
 from worker.runtime import build_runtime
@@ -130,9 +139,13 @@ def _status_of(connection: Any, refund: Refund) -> dict[str, Any]:
             "refunded": order.refunded,
             "reserved": order.reserved,
             "excess": order.excess,
+            "provider_refunded": order.provider_refunded,
+            "provider_left": order.provider_left,
+            "figures_at": order.figures_at,
         },
         "attempts": reports.attempt_rows(connection, refund.id),
         "events": [dataclasses.asdict(one) for one in reports.timeline(connection, refund.id)],
+        "callbacks": callbacks_of(connection, refund.id),
         "cases": [dataclasses.asdict(one) for one in reports.cases_of(connection, refund.id)],
     }
 
@@ -141,18 +154,14 @@ def _print_status(shown: dict[str, Any]) -> None:
     plain = {
         name: value
         for name, value in shown.items()
-        if name not in ("order", "attempts", "events", "cases")
+        if name not in ("order", "attempts", "events", "callbacks", "cases")
     }
     print_table(f"Refund {shown['refund_no']} (amounts in fen)", ("", ""), plain.items())
     print_table("Order", ("", ""), shown["order"].items())
-    _print_rows("Attempts", shown["attempts"])
-    _print_rows("Events", shown["events"])
-    _print_rows("Cases", shown["cases"])
-
-
-def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        print_table(title, list(rows[0]), [list(row.values()) for row in rows])
+    print_rows("Attempts", shown["attempts"])
+    print_rows("Events", shown["events"])
+    print_rows("Notifications", shown["callbacks"])
+    print_rows("Cases", shown["cases"])
 
 
 def list_refunds(
@@ -182,7 +191,7 @@ def list_refused(
     if as_json:
         print_json(rows)
     else:
-        _print_rows("Refused jobs", rows)
+        print_rows("Refused jobs", rows)
 
 
 def export() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, false, func, select, text
 
 from worker.ledger.journal import storable
-from worker.ledger.tables import ASKABLE, callbacks, refunds, refused_callbacks
+from worker.ledger.tables import ASKABLE, accounts, callbacks, refunds, refused_callbacks
 from worker.ledger.types import insert_into
 
 #: What is kept of a content type, in characters.
@@ -143,6 +143,19 @@ def callbacks_of(connection: Connection, refund_id: int) -> list[dict[str, Any]]
     """The notifications about a refund, the latest first."""
     query = _shown().where(callbacks.c.refund_id == refund_id)
     return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def merchants_of_callbacks(connection: Connection, refund_ids: list[int]) -> list[tuple[int, str]]:
+    """Of each of the refunds, the merchants whose notifications are stored as about it."""
+    if not refund_ids:
+        return []
+    rows = connection.execute(
+        select(callbacks.c.refund_id, accounts.c.merchant)
+        .join(accounts, accounts.c.name == callbacks.c.account)
+        .where(callbacks.c.refund_id.in_(refund_ids))
+        .distinct()
+    )
+    return [(row.refund_id, row.merchant) for row in rows]
 
 
 def callback_body(connection: Connection, callback_id: int) -> bytes | None:

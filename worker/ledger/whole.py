@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
+from worker.ledger.callbacks import merchants_of_callbacks
 from worker.ledger.rows import Order, order_of
 from worker.ledger.tables import accounts, attempts, cases, events, orders, refunds
 
@@ -24,6 +25,8 @@ class WholeRefund:
     events: list[Values] = field(default_factory=list)
     attempts: list[Values] = field(default_factory=list)
     cases: list[Values] = field(default_factory=list)
+    #: Merchants whose notifications are stored as this refund's.
+    told_by: set[str] = field(default_factory=set)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -61,6 +64,8 @@ def _with_refunds(connection: Connection, rows: Any) -> Iterator[WholeOrder]:
     for table, name in ((events, "events"), (attempts, "attempts"), (cases, "cases")):
         for refund_id, rows_of_it in _grouped(connection, table, list(by_id)).items():
             setattr(by_id[refund_id], name, rows_of_it)
+    for refund_id, merchant in merchants_of_callbacks(connection, list(by_id)):
+        by_id[refund_id].told_by.add(merchant)
     yield from found.values()
 
 

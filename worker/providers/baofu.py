@@ -168,7 +168,7 @@ class Baofu:
         return self._reader.read_reply(facts, answer)
 
     def open_notification(self, content_type: str, body: bytes) -> Notification:
-        return self._reader.open_notification(content_type, body)
+        return self._reader.open_notification(body)
 
     def read_notification(self, facts: RefundFacts, notification: Notification) -> Outcome:
         return self._reader.read_notification(facts, notification)

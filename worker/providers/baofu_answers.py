@@ -108,10 +108,9 @@ class Reader:
         _success_must_be_whole(facts, fields, state)
         return _outcome(verdict, fields)
 
-    def open_notification(self, content_type: str, body: bytes) -> Notification:
+    def open_notification(self, body: bytes) -> Notification:
         """A form or JSON; Baofu's one key signs for all merchants, so the content must name us."""
-        is_json = "json" in content_type.lower() or body.lstrip().startswith(b"{")
-        envelope = read_object(body) if is_json else form_fields(body)
+        envelope = read_object(body) if body.lstrip().startswith(b"{") else form_fields(body)
         content = text_of(envelope, "dataContent")
         if text_of(envelope, "notifyType") != "REFUND" or not content:
             raise NoAnswer("the message is no notification of a refund")

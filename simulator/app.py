@@ -6,11 +6,12 @@ import asyncio
 import signal
 from collections.abc import Callable
 
+from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
-from simulator import control
+from simulator import bank, control, notices
 from simulator.calls import handle
 from simulator.deliveries import Line
 from simulator.providers.base import NoSuchPathError, Provider, RawCall
@@ -55,10 +56,24 @@ async def serve(world: World, port: int, announce: Callable[[str], None]) -> Non
     sockets = bind_sockets(port, HOST, backlog=BACKLOG)
     server = HTTPServer(make_app(world))
     server.add_sockets(sockets)
+    resume(world)
     announce(f"ready http://{HOST}:{sockets[0].getsockname()[1]}")
     await stop.wait()
     server.stop()
     await server.close_all_connections()  # so that nobody reads our end as an answer of theirs
+
+
+def resume(world: World) -> None:
+    """What was to happen by itself when the simulator ended happens now, or at its time."""
+    AsyncHTTPClient.configure(None, max_clients=notices.AT_ONCE)
+    for notice in world.book.open_notices():
+        world.start(notices.deliver(world, notice))
+    for record in world.book.records():
+        last = world.book.last_notice(record)
+        if record.state != "pending" and (last is None or last.state != record.state):
+            notices.tell(world, record)  # killed between the two
+        elif record.state == "pending" and record.settles_at is not None:
+            world.start(bank.settle_in_time(world, record))
 
 
 def _no_access_log(_: RequestHandler) -> None:

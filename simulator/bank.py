@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
 
+from simulator import notices
 from simulator.book import Record
 from simulator.draws import digits
 from simulator.kinds import Fate, parse_fate
@@ -56,12 +59,27 @@ def _process(world: World, provider: Provider, request: Submit) -> Record:
     if fate.name == "succeed":
         return _execute(world, record)
     world.book.keep(record)
+    if record.settles_at is not None:
+        world.start(settle_in_time(world, record))
     return record
 
 
+async def settle_in_time(world: World, record: Record) -> None:
+    """What is pending settles by itself at its time, unless a query was first."""
+    at = record.settles_at or 0.0
+    await asyncio.sleep(max(0.0, at - time.time()))
+    now = world.book.find(record.provider, record.refund)
+    if now is not None and (now.state, now.settles_at) == ("pending", at):
+        _settle(world, now)
+
+
 def _new_record(world: World, provider: Provider, request: Submit, fate: Fate) -> Record:
+    settle_s = world.book.settle_s(provider.name, request.refund)
     record = Record(
         provider=provider.name,
+        merchant=request.merchant,
+        notify_url=request.notify_url,
+        settles_at=None if settle_s is None else time.time() + settle_s,
         order=request.order,
         refund=request.refund,
         amount=request.amount,
@@ -87,11 +105,14 @@ def _fits(world: World, record: Record) -> bool:
 
 def _grow_older(world: World, record: Record) -> Record:
     record = replace(record, asked=record.asked + 1)
-    fate = parse_fate(record.fate)
-    if not fate.settles_at(record.asked):
+    if not parse_fate(record.fate).settles_at(record.asked):
         world.book.keep(record)
         return record
-    if fate.name == "pending_decline":
+    return _settle(world, record)
+
+
+def _settle(world: World, record: Record) -> Record:
+    if parse_fate(record.fate).name == "pending_decline":
         return _decline(world, record, "银行退款失败")
     return _execute(world, record)
 
@@ -99,6 +120,7 @@ def _grow_older(world: World, record: Record) -> Record:
 def _decline(world: World, record: Record, reason: str) -> Record:
     record = replace(record, state="failed", reason=reason)
     world.book.keep(record)
+    notices.tell(world, record)
     return record
 
 
@@ -114,4 +136,5 @@ def _execute(world: World, record: Record) -> Record:
         amount=record.amount,
         fate=record.fate,
     )
+    notices.tell(world, record)
     return record

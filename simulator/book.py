@@ -34,8 +34,30 @@ class Record:
     reason: str = ""
     #: Further names a query may use, the provider's own number among them.
     aliases: tuple[str, ...] = ()
+    #: Whose refund it is, and where it asked to be notified; empty where it did not.
+    merchant: str = ""
+    notify_url: str = ""
+    #: Unix second at which it settles by itself; None: only queries settle it.
+    settles_at: float | None = None
     #: Fields of the request that answers repeat, as the provider module wrote them.
     memo: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One notification that a provider has to send, with the fault it was drawn."""
+
+    provider: str
+    refund: str
+    #: Which of the refund's, from 1.
+    number: int
+    #: The state that it is about: ``succeeded`` or ``failed``.
+    state: str
+    fault: str
+    #: Unix second from which it is sent.
+    at: float
+    #: Acknowledged, or given up.
+    over: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +80,7 @@ class Book:
         self._plans: dict[tuple[str, str], Plan] = {}
         self._turns: Counter[tuple[str, str, str]] = Counter()
         self._dials: dict[str, Dial] = {}
+        self._notices: dict[tuple[str, str], dict[int, Notice]] = defaultdict(dict)
         for entry in read_lines(path):
             self._apply(entry)
 
@@ -84,6 +107,25 @@ class Book:
     def dial(self, provider: str) -> Dial:
         return self._dials.get(provider, Dial())
 
+    def settle_s(self, provider: str, refund: str) -> float | None:
+        """Seconds after which the refund settles by itself, as planned or by the dial."""
+        plan = self._plans.get((provider, refund))
+        planned = plan.settle_s if plan else None
+        return self.dial(provider).settle_s if planned is None else planned
+
+    def records(self) -> list[Record]:
+        return list(self._records.values())
+
+    def last_notice(self, record: Record) -> Notice | None:
+        """The notification of the refund that was drawn last."""
+        notices = self._notices.get((record.provider, record.refund), {})
+        return notices[max(notices)] if notices else None
+
+    def open_notices(self) -> list[Notice]:
+        """The notifications that are still to be sent."""
+        found = (notice for own in self._notices.values() for notice in own.values())
+        return [notice for notice in found if not notice.over]
+
     def listing(self) -> Iterator[Json]:
         """One object a refund number, as ``GET /_sim/book`` shows it."""
         for (provider, refund), record in self._records.items():
@@ -104,6 +146,9 @@ class Book:
     def keep(self, record: Record) -> None:
         self._write({"do": "record", **asdict(record)})
 
+    def keep_notice(self, notice: Notice) -> None:
+        self._write({"do": "notice", **asdict(notice)})
+
     def set_paid(self, provider: str, order: str, paid: int) -> None:
         self._write({"do": "order", "provider": provider, "order": order, "paid": paid})
 
@@ -114,7 +159,7 @@ class Book:
         self._write({"do": "dial", "provider": provider, "dial": dial.as_json()})
 
     def take_turn(self, kind: str, provider: str, refund: str) -> Turn:
-        """Counts one ``submit``, ``query`` or ``fate`` of the number and uses up its plan."""
+        """Counts a ``submit``, ``query``, ``notify`` or ``fate``, and uses up its plan."""
         entry = {"do": "turn", "kind": kind, "provider": provider, "refund": refund}
         self._journal.append(entry)
         return self._apply_turn(entry)
@@ -127,6 +172,9 @@ class Book:
         match entry["do"]:
             case "record":
                 self._apply_record(entry)
+            case "notice":
+                notice = Notice(**{name: entry[name] for name in entry if name != "do"})
+                self._notices[notice.provider, notice.refund][notice.number] = notice
             case "order":
                 self._paid[entry["provider"], entry["order"]] = entry["paid"]
             case "plan":

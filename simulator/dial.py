@@ -21,6 +21,12 @@ class Dial:
     submit: dict[str, float] = field(default_factory=dict)
     #: Probability by fault of a query.
     query: dict[str, float] = field(default_factory=dict)
+    #: Probability by fault of a notification.
+    notify: dict[str, float] = field(default_factory=dict)
+    #: How often a notification is sent until it is acknowledged.
+    notify_tries: int = 9
+    #: Seconds after which what is pending settles by itself; None: only queries settle it.
+    settle_s: float | None = None
     #: Probability by fate of a refund that is processed.
     fate: dict[str, float] = field(default_factory=dict)
     #: A refused refund's number may be submitted again, as if it had never been used.
@@ -41,6 +47,21 @@ class Dial:
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a JSON value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_settle(value: object) -> float | None:
+    """Seconds until what is pending settles by itself, or None; or SpellingError."""
+    if value is None:
+        return None
+    if not is_number(value) or not 0 <= value <= 86_400:
+        raise SpellingError(f"settle_s is {value!r}: seconds from 0 to 86400, or null, are needed")
+    return float(value)
+
+
+def _tries(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= 100:
+        raise SpellingError(f"notify_tries is {value!r}: an integer from 1 to 100 is needed")
+    return value
 
 
 def _latency(value: object) -> tuple[float, float]:
@@ -78,6 +99,9 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "latency_s": _latency,
     "submit": _probabilities("submit", lambda text: parse_fault(text, "submit")),
     "query": _probabilities("query", lambda text: parse_fault(text, "query")),
+    "notify": _probabilities("notify", lambda text: parse_fault(text, "notify")),
+    "notify_tries": _tries,
+    "settle_s": check_settle,
     "fate": _probabilities("fate", parse_fate),
     "decline_frees_number": _flag,
 }

@@ -36,8 +36,22 @@ SUBMIT_FAULTS = COMMON_FAULTS | {
     "late",
 }
 QUERY_FAULTS = COMMON_FAULTS | {"not_found", "timeout", "reset", "http_500", "http_404"}
+#: What may go wrong with a notification, which is a call of the provider's own.
+NOTIFY_FAULTS = frozenset(
+    {
+        "ok",
+        "late",
+        "twice",
+        "none",
+        "forged",
+        "contradicting",
+        "reordered",
+        "stale",
+        "wrong_amount",
+    }
+)
 #: Faults by the kind of call they belong to.
-FAULTS = {"submit": SUBMIT_FAULTS, "query": QUERY_FAULTS}
+FAULTS = {"submit": SUBMIT_FAULTS, "query": QUERY_FAULTS, "notify": NOTIFY_FAULTS}
 FAULTS_WITH_SECONDS = frozenset({"slow", "late"})
 FATES = frozenset({"succeed", "decline", "pending", "pending_decline", "unknown"})
 FATES_WITH_COUNT = frozenset({"pending", "pending_decline", "unknown"})
@@ -86,7 +100,7 @@ class Fate:
 
 
 def parse_fault(text: object, kind: str) -> Fault:
-    """A fault of ``submit`` or ``query``; SpellingError says what was wrong."""
+    """A fault of ``submit``, ``query`` or ``notify``; SpellingError says what was wrong."""
     name, argument = _split(text, FAULTS[kind], FAULTS_WITH_SECONDS, f"{kind} fault")
     if not argument:
         return Fault(text=name, name=name)

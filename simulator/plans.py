@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.dial import check_settle
 from simulator.kinds import SpellingError, parse_fate, parse_fault
 from simulator.lines import Json
 
 #: What a list that is used up gives.
-USED_UP = {"fate": "succeed", "submit": "ok", "query": "ok"}
+USED_UP = {"fate": "succeed", "submit": "ok", "query": "ok", "notify": "ok"}
+_PARTS = {"fate", "submit", "query", "notify", "settle_s"}
 
 
 @dataclass
@@ -19,9 +21,12 @@ class Plan:
     fate: str | list[str] | None = None
     submit: list[str] | None = None
     query: list[str] | None = None
+    notify: list[str] | None = None
+    #: Seconds after which the refund settles by itself; None leaves it to the dial.
+    settle_s: float | None = None
 
     def take(self, kind: str) -> str | None:
-        """The next text of a kind (``fate``, ``submit`` or ``query``), which is used up."""
+        """The next text of a kind (``fate``, or of a fault), which is used up."""
         texts: str | list[str] | None = getattr(self, kind)
         if isinstance(texts, list):
             return texts.pop(0) if texts else USED_UP[kind]
@@ -30,13 +35,15 @@ class Plan:
 
 def read_plan(entry: Json) -> Plan:
     """The plan in a control message or a journal line; SpellingError says what was wrong."""
-    unknown = set(entry) - {"do", "provider", "refund", "fate", "submit", "query"}
+    unknown = set(entry) - {"do", "provider", "refund"} - _PARTS
     if unknown:
         raise SpellingError(f"{min(unknown)!r} is no part of a plan")
     return Plan(
         fate=_fates(entry.get("fate")),
         submit=_faults(entry, "submit"),
         query=_faults(entry, "query"),
+        notify=_faults(entry, "notify"),
+        settle_s=check_settle(entry.get("settle_s")),
     )
 
 

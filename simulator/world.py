@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from simulator.book import Book
 from simulator.draws import chance, pick
@@ -25,15 +28,23 @@ class World:
     flights: Flights = field(default_factory=Flights)
     #: By provider, the monotonic second at which its outage ends.
     outages: dict[str, float] = field(default_factory=dict)
+    #: What the providers do by themselves; kept here so that nothing drops it.
+    _doings: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def start(self, doing: Coroutine[Any, Any, None]) -> None:
+        """Lets a provider do something beside answering."""
+        task = asyncio.get_running_loop().create_task(doing)
+        self._doings.add(task)
+        task.add_done_callback(self._doings.discard)
 
     def is_out(self, provider: str) -> bool:
         return time.monotonic() < self.outages.get(provider, 0.0)
 
     def draw_fault(self, kind: str, provider: str, refund: str) -> tuple[int, Fault]:
-        """Counts a ``submit`` or ``query`` of the number: which call it is, and its fault."""
+        """Counts a ``submit``, ``query`` or ``notify`` of the number: which it is, its fault."""
         turn = self.book.take_turn(kind, provider, refund)
         dial = self.book.dial(provider)
-        weights = dial.submit if kind == "submit" else dial.query
+        weights = {"submit": dial.submit, "query": dial.query, "notify": dial.notify}[kind]
         draw = chance(self.seed, kind, provider, refund, turn.number)
         return turn.number, parse_fault(turn.planned or pick(weights, "ok", draw), kind)
 

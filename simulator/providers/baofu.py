@@ -13,6 +13,7 @@ from simulator.providers.baofu_envelope import (
     Merchant,
     answer_to,
     check_envelope,
+    message_to,
     read_content,
     read_form,
     read_time,
@@ -20,6 +21,7 @@ from simulator.providers.baofu_envelope import (
 )
 from simulator.providers.base import (
     Fields,
+    Message,
     NoSuchPathError,
     Query,
     RawCall,
@@ -108,6 +110,12 @@ class Baofu:
         }
         return self._said(merchant, content, twist)
 
+    def notification(self, reply: Reply) -> Message:
+        merchant = self._merchants[reply.merchant]
+        content = _queried(reply, _state(reply.record)) | {"terId": merchant.ter_id}
+        content["refundState"] = _state(reply.record)
+        return message_to(merchant, content, reply)
+
     def refusal(self, refused: RefusedError) -> Said:
         code = REFUSAL_CODES.get(refused.reason, "SYSTEM_BUSY")
         content: Json = {"resultCode": "FAIL", "errCode": code, "errMsg": str(refused)}
@@ -152,6 +160,7 @@ def _read_submit(mer_id: str, content: Json) -> Submit:
         raise RefusedError("malformed", "originTradeNo or originOutTradeNo must be given")
     return Submit(
         merchant=mer_id,
+        notify_url=fields.optional_text("notifyUrl", 128),
         order=own or number,
         refund=fields.text("outTradeNo", 32),
         amount=total,

@@ -7,14 +7,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from simulator.lines import Json
-from simulator.providers.base import Answer, RawCall, RefusedError
+from simulator.providers.base import Answer, Message, RawCall, RefusedError, Reply
 
 SHANGHAI = timezone(timedelta(hours=8))
 _FIXED = {
@@ -123,3 +123,20 @@ def answer_to(merchant: Merchant | None, content: Json, twist: str) -> Answer:
             "dataContent": text,
         }
     return Answer(body=json.dumps(envelope, ensure_ascii=False).encode())
+
+
+def message_to(merchant: Merchant, content: Json, reply: Reply) -> Message:
+    """A notification, which comes in a form or in JSON."""
+    text = json.dumps(content, ensure_ascii=False)
+    signed = text + " " if reply.twist == "forged" else text
+    envelope = _FIXED | {
+        "merId": reply.merchant,
+        "terId": merchant.ter_id,
+        "notifyType": "REFUND",
+        "signStr": signature(merchant.private_key, signed),
+        "dataContent": text,
+    }
+    if reply.whim("form") < 0.5:
+        return Message(body=urlencode(envelope).encode(), acknowledgement=b"OK")
+    body = json.dumps(envelope, ensure_ascii=False).encode()
+    return Message(body=body, acknowledgement=b"OK", content_type="application/json")

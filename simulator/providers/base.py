@@ -33,6 +33,8 @@ class Submit:
     amount: int
     #: What counts as paid if the order was never heard of.
     paid: int
+    #: Where it asks to be notified; empty where it does not.
+    notify_url: str = ""
     #: Fields of the request that answers repeat.
     memo: Json = field(default_factory=dict)
 
@@ -63,15 +65,26 @@ class Reply:
 
     record: Record
     merchant: str
-    #: What is answered: ``submit`` or ``query``.
+    #: What is answered: ``submit`` or ``query``; or ``notify``.
     kind: str
     #: Fen paid on the order, and fen refunded so far.
     paid: int
     moved: int
-    #: The fault; a module obeys ``unknown_code``, ``unknown_status`` and ``bad_signature``.
+    #: The fault; a module obeys ``unknown_code``, ``unknown_status`` and ``bad_signature``; of a
+    #: notification ``forged``, and ``stale`` (an hour old) where its page has a time.
     twist: str
     #: A number in [0, 1) for a named whim of this answer.
     whim: Callable[[str], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A notification as it goes out."""
+
+    body: bytes
+    #: The exact bytes of the answer that is taken for "understood"; else it is sent again.
+    acknowledgement: bytes
+    content_type: str = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +140,9 @@ class Provider(Protocol):
 
     def not_found(self, merchant: str, twist: str) -> Said:
         """The answer to a query about a number the provider does not know."""
+
+    def notification(self, reply: Reply) -> Message | None:
+        """What it tells by itself of a refund in this state; None where it tells nothing."""
 
     def refusal(self, refused: RefusedError) -> Said:
         """The answer to a request that was refused; definitive only where its page says so."""

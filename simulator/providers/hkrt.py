@@ -12,6 +12,7 @@ from simulator.book import Record
 from simulator.lines import Json
 from simulator.providers.base import (
     Fields,
+    Message,
     NoSuchPathError,
     Query,
     RawCall,
@@ -77,6 +78,16 @@ class Hkrt:
         body = {"return_code": code, "return_msg": "退款单“不存在”"}
         return self._said(merchant, body, twist)
 
+    def notification(self, reply: Reply) -> Message:
+        key = self._access_keys[reply.merchant]
+        body = _notified(reply)
+        body["sign"] = signature(body, key + "x" if reply.twist == "forged" else key)
+        return Message(
+            body=write_json(body).body,
+            acknowledgement=b'{"return_code":"SUCCESS"}',
+            content_type="application/json;charset=UTF-8",
+        )
+
     def refusal(self, refused: RefusedError) -> Said:
         code = REFUSAL_CODES.get(refused.reason, 10099)
         body = {"return_code": code, "return_msg": str(refused)}
@@ -125,9 +136,9 @@ def _value(value: Any) -> str:
 
 def _read_submit(merchant: str, body: Json) -> Submit:
     fields = Fields(body)
-    fields.optional_text("notify_url")
     return Submit(
         merchant=merchant,
+        notify_url=fields.optional_text("notify_url"),
         order=fields.text("out_trade_no"),
         refund=_alphanumeric(fields.text("out_refund_no")),
         amount=_fen(fields.text("refund_amount")),
@@ -197,6 +208,15 @@ def _required(reply: Reply, code: int, status: int) -> Json:
         "refunded_amount": _yuan(reply.moved),
         "remanent_amount": _yuan(reply.paid - reply.moved),
     }
+
+
+def _notified(reply: Reply) -> Json:
+    """Success, failure or in progress is called ``trade_status`` here."""
+    body = _required(reply, 10000, _STATUS[reply.record.state]) | _optional(reply)
+    status = body.pop("refund_status")
+    for name in ("return_code", "return_msg"):
+        del body[name]
+    return body | {"out_trade_no": reply.record.order, "trade_status": status}
 
 
 def _optional(reply: Reply) -> Json:

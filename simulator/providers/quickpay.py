@@ -68,6 +68,9 @@ class QuickPay:
         body = {"code": code, "msg": "退款单不存在", "data": None}
         return Said(answer=write_json(body), code=code)
 
+    def notification(self, reply: Reply) -> None:
+        """Its page knows none."""
+
     def refusal(self, refused: RefusedError) -> Said:
         code = "PARAM_ERROR" if refused.reason == "malformed" else refused.reason.upper()
         body = {"code": code, "msg": str(refused), "data": None}

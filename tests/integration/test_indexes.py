@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from tests.integration.builders import NOW, insert, run
-from worker.ledger import journal, orders, refunds
+from worker.ledger import callbacks, journal, orders, refunds
 from worker.ledger.engine import Ledger
 
 #: Orders of the past, each with a refund that is final.
 HISTORY = 5000
 #: Orders that something is due of, of every kind.
 LIVE = 40
-BIG = ("refunds", "orders", "attempts", "announcements", "events")
+BIG = ("refunds", "orders", "attempts", "announcements", "events", "callbacks")
 LATER = NOW + timedelta(hours=1)
 #: Moves of the live refunds from queued, a sixth of them each.
 SUBMITTING = "state = 'submitting', attempt = 1, sent = 1, open_sent = 1, holds_order = TRUE"
@@ -48,6 +48,11 @@ ANNOUNCEMENT = {
     "id": "{n}", "refund_id": "{n}", "event": "'accepted'", "target": "'{}'", "payload": "'{}'",
     "created_at": ":now", "due_at": ":now",
 }  # fmt: skip
+CALLBACK = {
+    "id": "{n}", "account": "'shop'", "refund_id": "{n}", "refund_no": "'R' || {n}",
+    "digest": "'d' || {n}", "content_type": "''", "body": "''", "verdict": "'rejected'",
+    "stale": "FALSE", "first_at": ":now", "last_at": ":now",
+}  # fmt: skip
 #: The rest of the queries' arguments are these.
 QUERIES: dict[str, Callable[[Connection], Any]] = {
     "head_of_order": lambda c: refunds.head_of_order(c, HISTORY + 5, lock=True),
@@ -61,6 +66,9 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "attempts_past_lease": lambda c: refunds.attempts_past_lease(c, LATER, 500),
     "claim_aged": lambda c: refunds.claim_aged(c, NOW, 500),
     "claim_orders_to_wake": lambda c: orders.claim_orders_to_wake(c, NOW, LATER, 500),
+    "refunds_to_look_at": lambda c: callbacks.refunds_to_look_at(c, "shop", NOW, 500),
+    "last_callback": lambda c: callbacks.last_callback(c, 77, "rejected"),
+    "callbacks_of": lambda c: callbacks.callbacks_of(c, 77),
     "find_order": lambda c: orders.find_order(c, "M", "O77"),
     "lock_order": lambda c: orders.lock_order(c, 77),
     "wake_if_waiting": lambda c: orders.wake_if_waiting(c, HISTORY + 2, NOW),
@@ -94,6 +102,7 @@ def fill(connection: Connection) -> None:
             run(connection, sql, **values)
     make(connection, "attempts", ATTEMPT)
     make(connection, "announcements", ANNOUNCEMENT)
+    make(connection, "callbacks", CALLBACK)
     old = f"WHERE id <= {HISTORY}"
     connection.execute(text(f"UPDATE orders SET wake_at = NULL {old}"))
     connection.execute(text(f"UPDATE announcements SET delivered_at = created_at {old}"))

@@ -209,8 +209,18 @@ def test_the_orders_figures_are_kept(shop: Shop) -> None:
     (row,) = shop.rows("SELECT provider_refunded, provider_left FROM orders")
     assert tuple(row) == (10, 90)
     assert shop.value("SELECT figures_at IS NOT NULL FROM orders")
-    take(shop, notification(IN_PROGRESS))  # says nothing of the order
+    take(shop, notification(EXECUTED))  # says nothing of the order
     assert shop.value("SELECT provider_refunded FROM orders") == 10
+
+
+def test_a_notification_that_was_overtaken_does_not_bring_back_older_figures(shop: Shop) -> None:
+    sent(shop)
+    for status, refunded in ((DECLINED, "0.30"), (IN_PROGRESS, "0.20"), (IN_PROGRESS, "0.40")):
+        take(shop, notification(status, refunded_amount=refunded, remanent_amount="0.10"))
+    assert shop.value("SELECT provider_refunded FROM orders") == 40
+    take(shop, notification(IN_PROGRESS, refunded_amount="0.20", remanent_amount="0.80"))
+    (row,) = shop.rows("SELECT provider_refunded, provider_left FROM orders")
+    assert tuple(row) == (40, 10)
 
 
 def test_two_accounts_of_a_merchant_are_told_of_each_others_refunds(

@@ -63,7 +63,7 @@ def record(
     new_case = change.case is not None and _open_case(scene, change.case, outcome, source)
     next_at = due_at(scene, change)
     _pause_account(scene, change, outcome)
-    _keep_figures(scene, outcome)
+    _keep_figures(scene, outcome, told="callback" in source)
     if change.standing == scene.refund.standing and answered is None and not new_case:
         values = {"due_at": next_at} | _heard(outcome)
         update_refund(scene.connection, scene.refund.id, values)
@@ -89,10 +89,16 @@ def _open_case_if_unaskable(scene: Scene, change: Change, outcome: Outcome | Non
         _open_case(scene, Case.UNASKABLE, outcome, {})
 
 
-def _keep_figures(scene: Scene, outcome: Outcome | None) -> None:
-    """What the provider says of the whole order: both figures are always of one answer."""
+def _keep_figures(scene: Scene, outcome: Outcome | None, *, told: bool) -> None:
+    """What the provider says of the whole order: both figures are always of one answer.
+
+    What was refunded only grows; a notification that says less has been overtaken.
+    """
     figures = outcome and outcome.figures
-    if figures:
+    if not figures:
+        return
+    overtaken = told and (figures.refunded or 0) < (scene.order.provider_refunded or 0)
+    if not overtaken:
         values = {"provider_refunded": figures.refunded, "provider_left": figures.left}
         update_order(scene.connection, scene.order.id, values | {"figures_at": scene.now})
 

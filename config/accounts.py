@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from limits import parse_many
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from config.errors import ConfigError
 from config.secret_values import SecretText
@@ -102,6 +110,19 @@ class Account(BaseModel):
             if isinstance(values, dict) and isinstance(values.get(field), list):
                 values = {**values, field: frozenset(str(code) for code in values[field])}
         return values
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _one_rate(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            (limit,) = parse_many(value)
+        except ValueError:
+            raise ValueError("must be one rate, such as 10/second or 300/5 minutes") from None
+        if limit.amount < 1:
+            raise ValueError("must let at least one call through; to stop sending, pause")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     home: Path = Path(".refundry")
     #: Celery's broker; empty means the embedded Valkey.
     broker_url: SecretStr = SecretStr("")
-    #: Order locks; empty means the broker, when that is a Redis.
+    #: Order locks and rate limits; empty means the broker, when that is a Redis.
     redis_url: SecretStr = SecretStr("")
     #: The ledger; empty means SQLite in the home folder.
     database_url: SecretStr = SecretStr("")
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         return note.read_text().strip()
 
     def redis(self) -> str:
-        """URL of the Redis that holds the order locks.
+        """URL of the Redis that holds the order locks and counts the rate limits.
 
         Raises:
             ConfigError: the broker is not a Redis and ``REFUNDRY_REDIS_URL`` is not set.

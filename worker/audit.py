@@ -42,21 +42,21 @@ class Finding:
     warning: bool = False
 
 
-def audit_order(whole: WholeOrder, paused: set[str], now: datetime) -> list[Finding]:
+def audit_order(whole: WholeOrder, stopped: set[str], now: datetime) -> list[Finding]:
     """Everything that is wrong with one order and its refunds."""
-    found = [*_order_findings(whole, paused)]
+    found = [*_order_findings(whole, stopped)]
     for refund in whole.refunds:
         name = f"refund {refund.row['account']}/{refund.row['refund_no']}"
         for promise, said in _refund_breaches(refund):
             found.append(Finding(promise=promise, row=name, said=said))
-    found += _backlog(whole, paused, now)
+    found += _backlog(whole, stopped, now)
     return found
 
 
 Breach = tuple[str, str]
 
 
-def _order_findings(whole: WholeOrder, paused: set[str]) -> Iterator[Finding]:
+def _order_findings(whole: WholeOrder, stopped: set[str]) -> Iterator[Finding]:
     name = f"order {whole.order.merchant}/{whole.order.order_no}"
     checks: tuple[Callable[[WholeOrder], Iterable[Breach]], ...] = (
         _amounts,
@@ -67,7 +67,7 @@ def _order_findings(whole: WholeOrder, paused: set[str]) -> Iterator[Finding]:
     for check in checks:
         for promise, said in check(whole):
             yield Finding(promise=promise, row=name, said=said)
-    if _is_forgotten(whole, paused):
+    if _is_forgotten(whole, stopped):
         said = "has queued refunds and nothing will wake it"
         yield Finding(promise="I9", row=name, said=said)
 
@@ -122,13 +122,13 @@ def _first_in_first_out(whole: WholeOrder) -> Iterator[Breach]:
             yield "I10", f"{after.row['refund_no']} was sent before {before.row['refund_no']}"
 
 
-def _is_forgotten(whole: WholeOrder, paused: set[str]) -> bool:
+def _is_forgotten(whole: WholeOrder, stopped: set[str]) -> bool:
     """A queue that nothing holds up, and that nobody will wake."""
     queue = [refund.row for refund in whole.refunds if refund.row["state"] == QUEUED]
     held = any(
         refund.row["holds_order"] and refund.row["state"] != QUEUED for refund in whole.refunds
     )
-    if not queue or held or whole.order.stopped or queue[0]["account"] in paused:
+    if not queue or held or whole.order.stopped or queue[0]["account"] in stopped:
         return False
     return whole.order.wake_at is None
 
@@ -229,10 +229,10 @@ def _owned(refund: WholeRefund) -> Iterator[Breach]:
         yield "I9", f"is {row['state']}, is never asked about, and nobody owns it"
 
 
-def _backlog(whole: WholeOrder, paused: set[str], now: datetime) -> Iterator[Finding]:
+def _backlog(whole: WholeOrder, stopped: set[str], now: datetime) -> Iterator[Finding]:
     order = whole.order
     accounts = {refund.row["account"] for refund in whole.refunds}
-    if order.wake_at is not None and now - order.wake_at > LATE and not accounts & paused:
+    if order.wake_at is not None and now - order.wake_at > LATE and not accounts & stopped:
         name = f"order {order.merchant}/{order.order_no}"
         said = f"was to be woken {now - order.wake_at} ago"
         yield Finding(promise="I10", row=name, said=said, warning=True)

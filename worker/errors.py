@@ -4,6 +4,7 @@ RefundryError
 ├── Refused           a job or a command that cannot be done, with a code and a reason
 │   └── Conflict      a used refund number that carries other content
 ├── NotSent           provably nothing of a request has left this machine
+│   └── Unreached     because the provider could not be reached
 ├── NoAnswer          a request may have been sent and no trustworthy answer came
 │   ├── Forged        not signed by whom it says it is from
 │   └── Foreign       rightly signed, for another merchant
@@ -32,6 +33,10 @@ class Conflict(Refused):
 
 class NotSent(RefundryError):
     """Raised when a request provably never left: look-up, connect, TLS, or our own veto."""
+
+
+class Unreached(NotSent):
+    """Raised when a provider could not be reached: look-up, connect or TLS failed."""
 
 
 class NoAnswer(RefundryError):

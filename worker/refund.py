@@ -109,7 +109,7 @@ class Outcome:
     """One exchange's verdict, with what the provider said beside it."""
 
     verdict: Verdict
-    #: The provider's code or ours (``connect_failed``); empty where there is none.
+    #: The provider's code or ours (``unreached``); empty where there is none.
     code: str = ""
     #: For people; bounded and free of secrets.
     message: str = ""
@@ -117,6 +117,8 @@ class Outcome:
     provider_refund_no: str | None = None
     #: The order's, where the answer has them.
     figures: Figures | None = None
+    #: The provider was called, and nothing trustworthy came back; the breaker counts it.
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

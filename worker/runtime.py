@@ -19,6 +19,7 @@ from worker.ledger.orders import ensure_account
 from worker.order_lock import OrderLocks
 from worker.providers.base import Notifies, Provider, load_provider
 from worker.providers.http import Wire
+from worker.rate_limits import RateLimits
 from worker.refund import Rules
 
 #: Questions a process asks at once, over all accounts.
@@ -69,6 +70,7 @@ class Runtime:
     ledger: Ledger
     lines: Mapping[str, Line]
     locks: OrderLocks
+    limits: RateLimits
     askers: ThreadPoolExecutor
 
     def line(self, account: str) -> Line:
@@ -81,6 +83,11 @@ class Runtime:
             known = ", ".join(sorted(self.lines)) or "none"
             raise Refused("unknown_account", f"account {account!r} is not one of: {known}")
         return self.lines[account]
+
+    @cached_property
+    def limited(self) -> bool:
+        """Whether any account has a rate limit."""
+        return any(line.account.rate_limit for line in self.lines.values())
 
     @property
     def longest_lease_s(self) -> float:
@@ -133,6 +140,7 @@ def build_runtime(settings: Settings) -> Runtime:
         ledger=ledger,
         lines=lines,
         locks=OrderLocks(settings.redis()),
+        limits=RateLimits(settings.redis()),
         askers=ThreadPoolExecutor(ASKERS, thread_name_prefix="asker"),
     )
 

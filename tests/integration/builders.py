@@ -16,8 +16,9 @@ from worker.audit import Finding, audit_order
 from worker.ledger.engine import FixedClock, Ledger
 from worker.ledger.orders import ensure_account
 from worker.ledger.types import UtcTime
-from worker.ledger.whole import paused_accounts, whole_orders
+from worker.ledger.whole import stopped_accounts, whole_orders
 from worker.order_lock import OrderLocks
+from worker.rate_limits import RateLimits
 from worker.refund import Outcome, Verdict
 from worker.runtime import Runtime, build_lines, suspended_clock
 from worker.steps.intake import Accepted, take_job
@@ -104,9 +105,9 @@ class Shop:
 
 def findings(connection: Connection, now: datetime) -> list[Finding]:
     """Everything that the audit says about a ledger."""
-    paused = paused_accounts(connection)
+    stopped = stopped_accounts(connection, now)
     whole = whole_orders(connection)
-    return [found for order in whole for found in audit_order(order, paused, now)]
+    return [found for order in whole for found in audit_order(order, stopped, now)]
 
 
 def shop_account(name: str, base_url: str, /, **settings: Any) -> Account:
@@ -129,12 +130,12 @@ def open_shop(
     with timed.write() as connection:
         for name, line in lines.items():
             ensure_account(connection, name, line.account.provider, line.provider.merchant)
-    locks = OrderLocks(redis_url)
+    locks, limits = OrderLocks(redis_url), RateLimits(redis_url)
     with ThreadPoolExecutor(4) as askers:
-        yield Shop(
-            runtime=Runtime(ledger=timed, lines=lines, locks=locks, askers=askers), clock=clock
-        )
+        runtime = Runtime(ledger=timed, lines=lines, locks=locks, limits=limits, askers=askers)
+        yield Shop(runtime=runtime, clock=clock)
     locks.close()
+    limits.close()
     for line in lines.values():
         line.wire.close()
 

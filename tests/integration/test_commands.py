@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from config.settings import load_settings
 from refundry import TASK_REQUEST
+from tests.integration.builders import run as execute
 from worker.cli import app
 from worker.cli.problems import explained
+from worker.cli.setting import open_ledger
 from worker.ledger.migrate import upgrade
 from worker.runtime import build_runtime
 from worker.steps.intake import take_job
@@ -80,6 +82,43 @@ def test_an_account_is_paused_and_resumed(run: Run) -> None:
     assert run("resume", "shop") == (0, {"resumed": "shop"})
     with pytest.raises(SystemExit, match="1"):
         run("resume", "shop")
+
+
+def test_accounts_are_shown_with_what_stops_them_and_what_waits(run: Run) -> None:
+    idle = {
+        "account": "shop",
+        "provider": "quickpay",
+        "merchant": "quickpay/shop",
+        "paused_at": None,
+        "paused_reason": None,
+        "breaker": "closed",
+        "breaker_until": None,
+        "failures": 0,
+        "waiting": 1,
+        "waiting_amount": 40,
+    }
+    assert run("accounts") == (0, [idle])
+    run("pause", "shop", "--reason=month's end")
+    assert run("accounts")[1][0]["paused_reason"] == "month's end"
+    run("resume", "shop")
+    run("cancel", "R1", "--account=shop")
+    assert run("accounts") == (0, [idle | {"waiting": 0, "waiting_amount": 0}])
+
+
+def test_an_open_breaker_is_shown_and_closed_by_resume(run: Run) -> None:
+    open_until("2999-01-01 00:00:00.000000")
+    (shown,) = run("accounts")[1]
+    assert (shown["breaker"], shown["breaker_until"][:10]) == ("open", "2999-01-01")
+    open_until("2020-01-01 00:00:00.000000")
+    assert run("accounts")[1][0]["breaker"] == "half_open"
+    assert run("resume", "shop") == (0, {"resumed": "shop"})
+    assert run("accounts")[1][0]["breaker"] == "closed"
+
+
+def open_until(time: str) -> None:
+    """Open the breaker, as the ledger stores it."""
+    with open_ledger().write() as connection:
+        execute(connection, f"UPDATE accounts SET failures = 5, breaker_until = '{time}'")
 
 
 def test_lists_speak_json(run: Run) -> None:

@@ -23,7 +23,7 @@ from tests.providers.harness import (
     once,
     wire_to,
 )
-from worker.errors import NoAnswer, NotSent, ServiceAway
+from worker.errors import NoAnswer, NotSent, ServiceAway, Unreached
 from worker.providers.http import Call
 
 
@@ -93,8 +93,9 @@ class TestGate:
             raise veto
 
         with RawServer(listener, tls) as server, wire_to(server.url) as wire:
-            with pytest.raises(NotSent):
+            with pytest.raises(NotSent) as raised:
                 wire.post(call_to(server.url), gate)
+            assert type(raised.value) is NotSent  # and not Unreached, which the breaker counts
             assert server.talked.wait(PATIENCE_S)
             assert listener.heard == [b""]
 
@@ -114,7 +115,7 @@ class TestGate:
         asked: list[None] = []
         with full_backlog() as port:
             url = f"http://127.0.0.1:{port}"
-            with wire_to(url, connect_timeout_s=0.2) as wire, pytest.raises(NotSent):
+            with wire_to(url, connect_timeout_s=0.2) as wire, pytest.raises(Unreached):
                 wire.post(call_to(url), lambda: asked.append(None))
         assert asked == []
 

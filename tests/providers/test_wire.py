@@ -29,7 +29,7 @@ from tests.providers.harness import (
     once,
     wire_to,
 )
-from worker.errors import NoAnswer, NotSent
+from worker.errors import NoAnswer, Unreached
 from worker.providers.http import MAX_ANSWER_BYTES, Answer
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -62,20 +62,20 @@ def read_and_drip(data: bytes, at_once: bytes = b"") -> Talk:
 class TestNotSent:
     def test_a_name_that_nobody_has_is_not_sent(self) -> None:
         url = "http://refundry.invalid"
-        with wire_to(url) as wire, pytest.raises(NotSent):
+        with wire_to(url) as wire, pytest.raises(Unreached):
             wire.post(call_to(url))
 
     def test_a_refused_connection_is_not_sent(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        with wire_to(url) as wire, pytest.raises(NotSent, match="ConnectionRefused"):
+        with wire_to(url) as wire, pytest.raises(Unreached, match="ConnectionRefused"):
             wire.post(call_to(url))
 
     def test_a_connection_that_is_not_made_in_time_is_not_sent(self) -> None:
         with full_backlog() as port:
             url, began = f"http://127.0.0.1:{port}", time.monotonic()
-            with wire_to(url, connect_timeout_s=0.4) as wire, pytest.raises(NotSent):
+            with wire_to(url, connect_timeout_s=0.4) as wire, pytest.raises(Unreached):
                 wire.post(call_to(url))
         assert time.monotonic() - began < 3
 
@@ -89,7 +89,7 @@ class TestNotSent:
                 backlogs.enter_context(full_backlog(host, port))
             name_has_addresses(monkeypatch, hosts, port)
             url, began = f"http://several.example:{port}", time.monotonic()
-            with wire_to(url, connect_timeout_s=0.4) as wire, pytest.raises(NotSent):
+            with wire_to(url, connect_timeout_s=0.4) as wire, pytest.raises(Unreached):
                 wire.post(call_to(url))
             assert time.monotonic() - began < 2  # 3.2 if each had a bound of its own
 
@@ -111,7 +111,7 @@ class TestNotSent:
 
         monkeypatch.setattr(socket, "getaddrinfo", slow)
         url = "http://slow.example"
-        with wire_to(url, connect_timeout_s=0.4) as wire, pytest.raises(NotSent):
+        with wire_to(url, connect_timeout_s=0.4) as wire, pytest.raises(Unreached):
             wire.post(call_to(url))
         looked_up.set()
         assert time.monotonic() - began < 3

@@ -134,9 +134,9 @@ def signed(body: dict[str, Any], key: str = KEY) -> dict[str, Any]:
     return body | {"sign": signature(body, key)}
 
 
-def await_true(condition: Callable[[], Any]) -> Any:
-    """What the condition gives as soon as it is true; fails after 10 s."""
-    end = time.monotonic() + 10
+def await_true(condition: Callable[[], Any], patience_s: float = 10) -> Any:
+    """What the condition gives as soon as it is true; fails after ``patience_s``."""
+    end = time.monotonic() + patience_s
     while not (value := condition()):
         assert time.monotonic() < end, "waited in vain"
         threading.Event().wait(0.01)

@@ -1,4 +1,4 @@
-"""``refundry audit|case|db|pause|resume|hold|release``: for operators and finance people."""
+"""``refundry accounts|audit|case|db|pause|resume|hold|release``: for operators and finance."""
 
 import dataclasses
 from typing import Annotated
@@ -11,7 +11,7 @@ from worker.cli.output import EXIT_REFUSED, fail, print_done, print_json, print_
 from worker.cli.refunds import AccountName, Json
 from worker.cli.setting import open_ledger
 from worker.ledger import migrate, reports
-from worker.ledger.whole import paused_accounts, whole_orders
+from worker.ledger.whole import stopped_accounts, whole_orders
 from worker.runtime import build_runtime
 from worker.steps import command
 
@@ -25,10 +25,11 @@ def audit(as_json: Json = False) -> None:
     found: list[Finding] = []
     orders = 0
     with ledger.read() as connection:
-        paused, now = paused_accounts(connection), ledger.now(connection)
+        now = ledger.now(connection)
+        stopped = stopped_accounts(connection, now)
         for whole in whole_orders(connection):
             orders += 1
-            found += audit_order(whole, paused, now)
+            found += audit_order(whole, stopped, now)
     breaches = [one for one in found if not one.warning]
     if as_json:
         shown = [dataclasses.asdict(one) for one in found]
@@ -77,6 +78,19 @@ def upgrade(as_json: Json = False) -> None:
     print_done(as_json, "the schema is up to date", {"upgraded": True})
 
 
+def list_accounts(as_json: Json = False) -> None:
+    """List the ledger's accounts: what stops them, and what waits to be sent."""
+    ledger = open_ledger()
+    with ledger.read() as connection:
+        rows = reports.account_rows(connection, ledger.now(connection))
+    shown = [dataclasses.asdict(row) for row in rows]
+    if as_json:
+        print_json(shown)
+        return
+    columns = [field.name for field in dataclasses.fields(reports.AccountRow)]
+    print_table("Accounts (amounts in fen)", columns, [list(row.values()) for row in shown])
+
+
 def pause(
     account: str,
     reason: Annotated[str, typer.Option(help="Why, for people.")] = "by an operator",
@@ -88,7 +102,7 @@ def pause(
 
 
 def resume(account: str, as_json: Json = False) -> None:
-    """Send again for an account."""
+    """Send again for an account; an open breaker is closed."""
     command.resume(open_ledger(), account)
     print_done(as_json, f"resumed {account}", {"resumed": account})
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, insert, null, select, update
+from sqlalchemy import Connection, case, exists, insert, null, or_, select, update
 
 from config.errors import ConfigError
 from worker.ledger.rows import Order, order_of
@@ -108,17 +108,19 @@ def pause_account(connection: Connection, name: str, reason: str, now: datetime)
 
 
 def resume_account(connection: Connection, name: str, now: datetime) -> bool:
-    """Send again for an account, and wake its orders; False if it was not paused.
+    """Send again for an account, and wake its orders; False if it was not stopped.
 
-    Orders first: a decision that pauses its account holds the order already.
+    An open breaker is closed. Orders first: a decision that pauses its account holds the order
+    already.
     """
     waiting = select(refunds.c.order_id).where(
         refunds.c.account == name, refunds.c.state == "queued"
     )
     connection.execute(update(orders).where(orders.c.id.in_(waiting)).values(wake_at=now))
+    stopped = or_(accounts.c.paused_at.is_not(None), accounts.c.breaker_until.is_not(None))
     done = connection.execute(
         update(accounts)
-        .where(accounts.c.name == name, accounts.c.paused_at.is_not(None))
-        .values(paused_at=None, paused_reason=None)
+        .where(accounts.c.name == name, stopped)
+        .values(paused_at=None, paused_reason=None, failures=0, breaker_until=None)
     )
     return done.rowcount > 0

@@ -4,9 +4,18 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select, text, update
+from sqlalchemy import Connection, and_, insert, or_, select, text, update
 
-from worker.ledger.rows import AttemptRow, Order, Refund, attempt_of, order_of, refund_of
+from worker.ledger.rows import (
+    AttemptRow,
+    Breaker,
+    Head,
+    Order,
+    Refund,
+    attempt_of,
+    order_of,
+    refund_of,
+)
 from worker.ledger.tables import ASKABLE, OPEN_ON_ORDER, accounts, attempts, orders, refunds
 from worker.refund import CLOSED, Attempt
 
@@ -54,23 +63,30 @@ def count_refunds_of_order(connection: Connection, order_id: int) -> int:
     return len(rows.all())
 
 
-def head_of_order(
-    connection: Connection, order_id: int, *, lock: bool
-) -> tuple[Refund, bool] | None:
-    """The refund that holds the order, else the oldest queued one; and if its account is paused."""
+def head_of_order(connection: Connection, order_id: int, *, lock: bool) -> Head | None:
+    """The refund that holds the order, else the oldest queued one, with its account's guards."""
     head = (
-        select(refunds, accounts.c.paused_at)
+        select(refunds, accounts.c.paused_at, accounts.c.failures, accounts.c.breaker_until)
         .join(accounts, accounts.c.name == refunds.c.account)
         .where(refunds.c.order_id == order_id, text(f"({OPEN_ON_ORDER})"))
         .order_by(refunds.c.holds_order.desc(), refunds.c.id)
         .limit(1)
     )
     row = connection.execute(head.with_for_update(of=refunds) if lock else head).first()
-    return (refund_of(row), row.paused_at is not None) if row else None
+    if row is None:
+        return None
+    breaker = Breaker(failures=row.failures, until=row.breaker_until)
+    return Head(refund=refund_of(row), paused=row.paused_at is not None, breaker=breaker)
 
 
-def may_still_send(connection: Connection, refund_id: int, attempt: int) -> bool:
-    """T2: the attempt is current, its account not paused, its order neither held nor frozen."""
+def may_still_send(
+    connection: Connection, refund_id: int, attempt: int, trial_until: datetime | None
+) -> bool:
+    """T2: the attempt is current, its account not paused, its order neither held nor frozen.
+
+    A breaker that opened meanwhile forbids it too, but not the call that is its trial, which
+    knows the breaker's time.
+    """
     found = connection.execute(
         select(refunds.c.id)
         .join(orders, orders.c.id == refunds.c.order_id)
@@ -80,6 +96,7 @@ def may_still_send(connection: Connection, refund_id: int, attempt: int) -> bool
             refunds.c.state == "submitting",
             refunds.c.attempt == attempt,
             accounts.c.paused_at.is_(None),
+            or_(accounts.c.breaker_until.is_(None), accounts.c.breaker_until == trial_until),
             orders.c.hold_token.is_(None),
             orders.c.frozen_at.is_(None),
         )
@@ -148,6 +165,14 @@ def _has_question(connection: Connection, account: str, now: datetime) -> bool:
         .limit(1)
     )
     return found.first() is not None
+
+
+def count_questions(connection: Connection, account: str, now: datetime, most: int) -> int:
+    """How many refunds of the account are to be asked about now; ``most`` are counted."""
+    due = select(refunds.c.id).where(
+        refunds.c.account == account, text(ASKABLE), refunds.c.due_at <= now
+    )
+    return len(connection.execute(due.limit(most)).all())
 
 
 def claim_questions(

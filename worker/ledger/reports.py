@@ -66,6 +66,23 @@ class CaseRow:
     evidence: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountRow:
+    """One account: what stops it, and what waits to be sent, in fen."""
+
+    account: str
+    provider: str
+    merchant: str
+    paused_at: datetime | None
+    paused_reason: str | None
+    #: ``closed``, ``open``, or ``half_open``: its time has passed, and one call will go on trial.
+    breaker: str
+    breaker_until: datetime | None
+    failures: int
+    waiting: int
+    waiting_amount: int
+
+
 def _refund_rows() -> Select[Any]:
     open_case = (
         select(func.min(cases.c.kind))
@@ -113,6 +130,42 @@ def list_rows(
     if account is not None:
         query = query.where(refunds.c.account == account)
     return [_export_row(row) for row in connection.execute(query)]
+
+
+def account_rows(connection: Connection, now: datetime) -> list[AccountRow]:
+    """Every account, by its name."""
+    queued = (
+        select(
+            refunds.c.account,
+            func.count().label("waiting"),
+            func.sum(refunds.c.amount).label("waiting_amount"),
+        )
+        .where(refunds.c.state == "queued")
+        .group_by(refunds.c.account)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(accounts, queued.c.waiting, queued.c.waiting_amount)
+        .outerjoin(queued, queued.c.account == accounts.c.name)
+        .order_by(accounts.c.name)
+    )
+    return [_account_row(row, now) for row in rows]
+
+
+def _account_row(row: Any, now: datetime) -> AccountRow:
+    until = row.breaker_until
+    return AccountRow(
+        account=row.name,
+        provider=row.provider,
+        merchant=row.merchant,
+        paused_at=row.paused_at,
+        paused_reason=row.paused_reason,
+        breaker="closed" if until is None else "open" if until > now else "half_open",
+        breaker_until=until,
+        failures=row.failures,
+        waiting=row.waiting or 0,
+        waiting_amount=int(row.waiting_amount or 0),
+    )
 
 
 def timeline(connection: Connection, refund_id: int) -> list[Moment]:

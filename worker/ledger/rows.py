@@ -96,6 +96,25 @@ class Refund:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Breaker:
+    """An account's breaker, as a worker saw it: open, or on trial, where it has a time."""
+
+    #: Calls in a row without a trustworthy answer.
+    failures: int = 0
+    #: Nothing is sent until then; afterwards one call is, on trial.
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """The refund whose turn it is on its order, and whether its account may send."""
+
+    refund: Refund
+    paused: bool
+    breaker: Breaker
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRow:
     """One attempt to submit a refund."""
 

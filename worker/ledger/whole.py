@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
 from worker.ledger.callbacks import merchants_of_callbacks
 from worker.ledger.rows import Order, order_of
@@ -47,10 +48,10 @@ def whole_orders(connection: Connection) -> Iterator[WholeOrder]:
         last = rows[-1].id
 
 
-def paused_accounts(connection: Connection) -> set[str]:
-    """Names of the accounts that are paused."""
-    paused = select(accounts.c.name).where(accounts.c.paused_at.is_not(None))
-    return set(connection.execute(paused).scalars())
+def stopped_accounts(connection: Connection, now: datetime) -> set[str]:
+    """Names of the accounts that are paused, or whose breaker is open."""
+    stopped = or_(accounts.c.paused_at.is_not(None), accounts.c.breaker_until > now)
+    return set(connection.execute(select(accounts.c.name).where(stopped)).scalars())
 
 
 def _with_refunds(connection: Connection, rows: Any) -> Iterator[WholeOrder]:

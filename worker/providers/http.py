@@ -17,7 +17,7 @@ import requests
 from requests.exceptions import RequestException
 
 from config.accounts import Account
-from worker.errors import NoAnswer, NotSent
+from worker.errors import NoAnswer, NotSent, Unreached
 from worker.providers.formats import said
 from worker.providers.sockets import BoundedAdapter, Budget, current_budget
 
@@ -96,7 +96,7 @@ class Wire:
             gate: called after connecting, right before the first byte; it vetoes by raising.
 
         Raises:
-            NotSent: provably nothing was sent.
+            NotSent: provably nothing was sent; Unreached, a kind of it: nobody was there.
             NoAnswer: it may have been sent, and there is no complete answer.
         """
         account = self._account
@@ -109,8 +109,7 @@ class Wire:
         except (NotSent, NoAnswer):
             raise
         except Exception as error:
-            kind = NoAnswer if budget.sending else NotSent
-            raise kind(_root_cause(error)) from error
+            raise _kind_of_failure(budget)(_root_cause(error)) from error
         finally:
             current_budget.reset(token)
 
@@ -128,6 +127,12 @@ class Wire:
     def close(self) -> None:
         """Close the kept connections."""
         self._adapter.close()
+
+
+def _kind_of_failure(budget: Budget) -> type[NotSent] | type[NoAnswer]:
+    if budget.sending:
+        return NoAnswer
+    return NotSent if budget.reached else Unreached
 
 
 def _read_all(raw: Any) -> bytes:

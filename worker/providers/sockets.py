@@ -32,6 +32,8 @@ class Budget:
         self._read_s = read_s
         self._ends_at = time.monotonic() + total_s
         self._gate = gate
+        #: The provider was reached; what stops the call from here on is our own doing.
+        self.reached = False
         #: From here on something may have been sent.
         self.sending = False
 
@@ -56,6 +58,7 @@ class Budget:
 
     def open_gate(self) -> None:
         """Ask for the last time whether to send; from now on it may have been sent."""
+        self.reached = True
         self._gate()
         self.left()
         self.sending = True

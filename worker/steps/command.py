@@ -110,8 +110,8 @@ def hold_order(runtime: Runtime, account: str, order_no: str) -> str:
         if order.hold_token is not None:
             raise Refused("held", f"order {order_no!r} is held since {order.held_at}")
         head = head_of_order(connection, order.id, lock=True)
-        if head is not None and head[0].standing.holds:
-            raise Refused("busy", f"refund {head[0].refund_no!r} of the order is under way")
+        if head is not None and head.refund.standing.holds:
+            raise Refused("busy", f"refund {head.refund.refund_no!r} of the order is under way")
         token = secrets.token_hex(16)
         held = {"hold_token": token, "held_at": runtime.ledger.now(connection), "wake_at": None}
         update_order(connection, order.id, held)
@@ -146,11 +146,13 @@ def pause(ledger: Ledger, account: str, reason: str) -> None:
 
 
 def resume(ledger: Ledger, account: str) -> None:
-    """Send again for an account; the sweep wakes its orders.
+    """Send again for an account, its breaker closed; the sweep wakes its orders.
 
     Raises:
-        Refused: it was not paused.
+        Refused: it was neither paused nor stopped by its breaker.
     """
     with ledger.write() as connection:
         if not resume_account(connection, account, ledger.now(connection)):
-            raise Refused("not_paused", f"account {account!r} is not paused")
+            raise Refused(
+                "not_paused", f"account {account!r} is not paused, nor is its breaker open"
+            )

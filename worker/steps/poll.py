@@ -9,7 +9,7 @@ import structlog
 
 from worker.decisions import decide_question
 from worker.errors import NoAnswer, NotSent, ServiceAway
-from worker.ledger.refunds import accounts_with_questions, claim_questions
+from worker.ledger.refunds import accounts_with_questions, claim_questions, count_questions
 from worker.ledger.rows import Order, Refund
 from worker.refund import Change, Outcome, Question, Verdict
 from worker.runtime import ASKERS, Line, Runtime
@@ -65,10 +65,20 @@ def poll(runtime: Runtime, limit: int = BATCH) -> Polled:
 def _poll_lines(runtime: Runtime, lines: list[Line], limit: int) -> Polled:
     asking: list[Future[int | None]] = []
     for line in lines:
-        for claimed in _claim(runtime, line, limit):
+        for claimed in _claim(runtime, line, _within_rate(runtime, line, limit)):
             asking.append(runtime.askers.submit(_ask_safely, runtime, claimed))
     wake = [order_id for future in asking if (order_id := future.result()) is not None]
     return Polled(asked=len(asking), wake=wake)
+
+
+def _within_rate(runtime: Runtime, line: Line, limit: int) -> int:
+    """How many questions the account's rate limit lets go now; what is left over stays due."""
+    if line.account.rate_limit is None:
+        return limit
+    with runtime.ledger.read() as connection:
+        now = runtime.ledger.now(connection)
+        due = count_questions(connection, line.account.name, now, limit)
+    return runtime.limits.take_up_to(line.account, due)
 
 
 def _claim(runtime: Runtime, line: Line, limit: int) -> list[Claimed]:

@@ -15,9 +15,9 @@ import structlog
 from sqlalchemy import Connection
 
 from worker.decisions import begin, decide_answer
-from worker.errors import NoAnswer, NotSent, ServiceAway
+from worker.errors import NoAnswer, NotSent, ServiceAway, Unreached
 from worker.ledger.journal import open_case
-from worker.ledger.orders import get_order, lock_order, update_order
+from worker.ledger.orders import lock_order, update_order
 from worker.ledger.refunds import (
     get_attempt,
     head_of_order,
@@ -25,14 +25,16 @@ from worker.ledger.refunds import (
     may_still_send,
     update_refund,
 )
-from worker.ledger.rows import Order, Refund
+from worker.ledger.rows import Breaker, Order, Refund
 from worker.providers.base import RefundFacts
 from worker.providers.http import Call
-from worker.refund import QUEUED, Attempt, Case, Outcome, Verdict
+from worker.refund import Attempt, Case, Outcome, Verdict
 from worker.runtime import Line, Runtime, suspended_clock
 from worker.schedule import window_end
+from worker.steps import breaker
 from worker.steps.record import record
 from worker.steps.scene import Scene, lock_scene
+from worker.steps.turn import has_room, has_work, turn_of
 
 _log = structlog.get_logger(__name__)
 
@@ -40,10 +42,6 @@ _log = structlog.get_logger(__name__)
 WORK_S: Final = 10.0
 #: Waits between two tries to commit an outcome, in seconds; the last repeats.
 _COMMIT_WAITS_S: Final = (0.05, 0.2, 1.0, 2.0)
-#: An order of a paused account is looked at again after this.
-_PAUSED_AGAIN: Final = timedelta(seconds=60)
-#: An account that is not configured any more is looked for again after this.
-_ACCOUNT_AWAY: Final = timedelta(minutes=5)
 #: A refund that a limit keeps from being sent is looked at again after this.
 _LIMIT_AGAIN: Final = timedelta(days=1)
 
@@ -58,6 +56,8 @@ class Intent:
     refund: Refund
     line: Line
     number: int
+    #: What the account's breaker was when it let the attempt through.
+    breaker: Breaker
     #: The sender's clock before T1 began.
     began: float
 
@@ -73,8 +73,10 @@ def submit(runtime: Runtime, order_id: int) -> bool:
         with runtime.locks.try_hold(order_id, runtime.longest_lease_s) as mine:
             if not mine:
                 return False  # the holder looks again when it lets go
+            if not has_room(runtime, order_id):
+                return False
             sent = send_next(runtime, order_id)
-        if not sent and not _has_work(runtime, order_id):
+        if not sent and not has_work(runtime, order_id):
             return False
         if time.monotonic() > ends_at:
             return True
@@ -97,31 +99,45 @@ def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
         order = lock_order(connection, order_id)
         now = runtime.ledger.now(connection)
         head = head_of_order(connection, order_id, lock=True)
-        turn = _turn(runtime, order, head, now)
+        turn = turn_of(runtime, order, head, now)
         if head is None or turn is None or turn > now:
             update_order(connection, order_id, {"wake_at": turn})
             return None
-        refund, line = head[0], runtime.lines[head[0].account]
+        refund, line = head.refund, runtime.lines[head.refund.account]
         if _is_past_window(line, order, now):
             _hand_over(connection, order, refund, now)
             return None
-        change = begin(refund.standing)
         scene = Scene(connection=connection, order=order, refund=refund, line=line, now=now)
-        record(scene, change)
-        number = change.standing.attempt
-        insert_attempt(
-            connection,
-            {
-                "refund_id": refund.id,
-                "number": number,
-                "status": Attempt.STARTED,
-                "fingerprint": refund.fingerprint,
-                "started_at": now,
-                "lease_until": now + timedelta(seconds=line.account.lease_s),
-            },
-        )
-    begun = replace(refund, standing=change.standing)
-    return Intent(order=order, refund=begun, line=line, number=number, began=began)
+        admitted = breaker.admit(scene, head.breaker)
+        if admitted is None:
+            update_order(connection, order_id, {"wake_at": breaker.next_look(line.account, now)})
+            return None
+        return _write_intent(scene, admitted, began)
+
+
+def _write_intent(scene: Scene, admitted: Breaker, began: float) -> Intent:
+    refund, line = scene.refund, scene.line
+    change = begin(refund.standing)
+    record(scene, change)
+    insert_attempt(
+        scene.connection,
+        {
+            "refund_id": refund.id,
+            "number": change.standing.attempt,
+            "status": Attempt.STARTED,
+            "fingerprint": refund.fingerprint,
+            "started_at": scene.now,
+            "lease_until": scene.now + timedelta(seconds=line.account.lease_s),
+        },
+    )
+    return Intent(
+        order=scene.order,
+        refund=replace(refund, standing=change.standing),
+        line=line,
+        number=change.standing.attempt,
+        breaker=admitted,
+        began=began,
+    )
 
 
 def _is_past_window(line: Line, order: Order, now: datetime) -> bool:
@@ -150,13 +166,19 @@ def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
     try:
         answer = line.wire.post(_build_call(line, facts), gate)
         return line.provider.read_submission(facts, answer)
+    except Unreached as error:
+        return _unanswered(Verdict.NEVER_SENT, "unreached", str(error))
     except NotSent as error:
         return Outcome(verdict=Verdict.NEVER_SENT, code="never_sent", message=str(error))
     except NoAnswer as error:
-        return Outcome(verdict=Verdict.UNKNOWN, code="no_answer", message=str(error))
+        return _unanswered(Verdict.UNKNOWN, "no_answer", str(error))
     except Exception as error:
         _log.exception("submit.fault", refund_no=facts.refund_no)
-        return Outcome(verdict=Verdict.UNKNOWN, code="fault", message=type(error).__name__)
+        return _unanswered(Verdict.UNKNOWN, "fault", type(error).__name__)
+
+
+def _unanswered(verdict: Verdict, code: str, message: str) -> Outcome:
+    return Outcome(verdict=verdict, code=code, message=message, unanswered=True)
 
 
 def _build_call(line: Line, facts: RefundFacts) -> Call:
@@ -176,6 +198,7 @@ def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
         scene = lock_scene(
             connection, runtime.ledger, intent.line, intent.order.id, intent.refund.id
         )
+        breaker.count(scene, intent.breaker, outcome)
         attempt = get_attempt(connection, intent.refund.id, intent.number)
         change = decide_answer(
             scene.refund.standing, intent.number, attempt.status, outcome, intent.line.rules
@@ -213,38 +236,12 @@ def facts_of(order: Order, refund: Refund) -> RefundFacts:
     )
 
 
-def _turn(
-    runtime: Runtime, order: Order, head: tuple[Refund, bool] | None, now: datetime
-) -> datetime | None:
-    """From when the order's head may go; None: not before something else happens."""
-    if head is None or order.stopped:
-        return None
-    refund, paused = head
-    if refund.state is not QUEUED:
-        return None
-    if paused:  # resuming wakes its orders, but not one that is claimed while it commits
-        return now + _PAUSED_AGAIN
-    if refund.account not in runtime.lines:
-        _log.error("submit.account_not_configured", account=refund.account)
-        return now + _ACCOUNT_AWAY
-    return max(time for time in (refund.due_at, order.spaced_until, now) if time is not None)
-
-
 def _last_check(runtime: Runtime, intent: Intent) -> None:
     """T2. The clock is read last, for the ledger's answer may take long."""
     with runtime.ledger.read() as connection:
-        allowed = may_still_send(connection, intent.refund.id, intent.number)
+        allowed = may_still_send(connection, intent.refund.id, intent.number, intent.breaker.until)
     if not allowed:
         raise NotSent("the attempt is not current any more, or its order or account is stopped")
     late = suspended_clock() - intent.began - intent.line.account.send_deadline_s
     if late > 0:
         raise NotSent(f"the send deadline passed {late:.1f} s ago")
-
-
-def _has_work(runtime: Runtime, order_id: int) -> bool:
-    """Whether a refund came in between the last look and letting go of the lock."""
-    with runtime.ledger.read() as connection:
-        order = get_order(connection, order_id)
-        now = runtime.ledger.now(connection)
-        turn = _turn(runtime, order, head_of_order(connection, order_id, lock=False), now)
-    return turn is not None and turn <= now

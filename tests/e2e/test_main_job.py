@@ -7,8 +7,10 @@ import redis
 import requests
 
 from refundry import State
+from tests.e2e.service import eventually
 from tests.e2e.stack import FINAL, PROVIDERS, Job, Stack
 from tests.simulator.harness import KEY
+from worker.ledger import reports
 
 #: Every way to lose an answer that ends within the shortened timeouts.
 FAULTS = (
@@ -83,6 +85,25 @@ def test_a_worker_killed_after_the_provider_executed_executes_nothing_twice(
     for job in jobs:
         events = json.loads(stack.refundry("status", job["refund_no"], "--json"))["events"]
         assert "reaped" in [event["kind"] for event in events]
+
+
+def test_an_outage_opens_a_breaker_that_all_workers_share_and_fails_nothing(stack: Stack) -> None:
+    stack.sim.control("outage", {"provider": "quickpay", "seconds": 4})
+    jobs = [stack.job("qp", f"OUTAGE{number}", 300) for number in range(20)]
+    stack.produce(jobs)
+    eventually(lambda: breakers(stack)["qp"] != "closed", "the breaker opens")
+    assert breakers(stack)["hk"] == "closed"
+    stack.compare_with_the_book(jobs)
+    rows = stack.await_states(jobs, FINAL).values()
+    assert {row["state"] for row in rows} == {"succeeded"}
+    assert breakers(stack)["qp"] == "closed"
+
+
+def breakers(stack: Stack) -> dict[str, str]:
+    """How every account's breaker is."""
+    with stack.ledger.read() as connection:
+        rows = reports.account_rows(connection, stack.ledger.now(connection))
+    return {row.account: row.breaker for row in rows}
 
 
 def test_what_intake_has_taken_survives_the_loss_of_the_broker(stack: Stack) -> None:

@@ -135,3 +135,16 @@ class TestStale:
         assert unasked.state() is State.SUCCEEDED
         detail = unasked.value("SELECT detail FROM events ORDER BY seq DESC LIMIT 1")
         assert '"stale"' in str(detail).replace("'", '"')
+
+
+def test_what_came_in_time_stays_so_when_it_is_repeated_later(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent(shop)
+    body, whole = notification(EXECUTED), Hkrt.open_notification
+    take(shop, body)
+    monkeypatch.setattr(
+        Hkrt, "open_notification", lambda *given: replace(whole(*given), stale=True)
+    )
+    take(shop, body)
+    assert [row[3:] for row in stored(shop)] == [(False, 2)]

@@ -11,6 +11,8 @@ RefundryError
 └── ServiceAway       the broker, the database or Redis does not answer
 """
 
+from collections.abc import Sequence
+
 
 class RefundryError(Exception):
     """Raised when something goes wrong that this service has a word for."""
@@ -19,12 +21,14 @@ class RefundryError(Exception):
 class Refused(RefundryError):
     """Raised when a job or a command cannot be done as asked.
 
-    ``code`` is stable and for programs, the message says what was wrong and what to do.
+    ``code`` is stable and for programs, the message says what was wrong and what to do;
+    ``problems`` has a sentence a field where fields are wrong.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.code = code
+        self.problems = tuple(problems)
 
 
 class Conflict(Refused):

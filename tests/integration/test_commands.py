@@ -59,8 +59,9 @@ def test_an_order_is_held_and_released_by_its_token_alone(run: Run) -> None:
     assert (code, held["held"]) == (0, "O1")
     with pytest.raises(SystemExit, match="1"):
         run("hold", "O1", "--account=shop")
-    with pytest.raises(SystemExit, match="1"):
-        run("release", "O1", "--account=shop", "--token=another")
+    for other in ("another", "ein anderer für O1"):
+        with pytest.raises(SystemExit, match="1"):
+            run("release", "O1", "--account=shop", f"--token={other}")
     assert run("release", "O1", "--account=shop", f"--token={held['token']}") == (
         0,
         {"released": "O1"},
@@ -134,3 +135,16 @@ def test_a_broker_that_is_away_ends_with_three(run: Run) -> None:
         run("request", *fields)
     with pytest.raises(SystemExit, match="3"):
         run("resubmit", "R1", "--account=shop", "--after-attempt=1")
+
+
+def test_a_token_is_for_known_accounts_and_its_name_is_used_once(run: Run) -> None:
+    code, made = run("token", "create", "till", "--account=shop")
+    assert (code, made["name"], made["accounts"]) == (0, "till", ["shop"])
+    assert made["token"].startswith("refundry_")
+    for wrong in (("till", "--account=shop"), ("x", "--account=nobody"), ("a b", "--account=*")):
+        with pytest.raises(SystemExit, match="1"):
+            run("token", "create", *wrong)
+    assert [row["name"] for row in run("token", "list")[1]] == ["till"]
+    assert run("token", "revoke", "till") == (0, {"revoked": "till"})
+    with pytest.raises(SystemExit, match="1"):
+        run("token", "create", "till", "--account=shop")

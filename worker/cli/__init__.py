@@ -7,6 +7,7 @@ from worker.cli.callbacks import callback_commands
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.problems import explained
+from worker.cli.tokens import token_commands
 from worker.cli.up import up
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command("release")(operations.release)
 app.add_typer(callback_commands, name="callbacks")
 app.add_typer(operations.case_commands, name="case")
 app.add_typer(operations.db_commands, name="db")
+app.add_typer(token_commands, name="token")
 
 
 def main() -> None:

@@ -106,11 +106,18 @@ def _sqlstate(error: DBAPIError) -> str:
 
 
 def create_ledger_engine(url: str) -> Engine:
-    """An engine for ``url``: SQLite (WAL, full sync, foreign keys) or PostgreSQL (psycopg 3)."""
+    """An engine for ``url``: SQLite (WAL, full sync, foreign keys) or PostgreSQL (psycopg 3).
+
+    Its errors do not show a statement's values, which may be personal data.
+    """
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite_engine(url)
     return create_engine(
-        url, pool_size=POOL_SIZE, max_overflow=10, connect_args={"connect_timeout": 5}
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=10,
+        connect_args={"connect_timeout": 5},
+        hide_parameters=True,
     )
 
 
@@ -120,6 +127,7 @@ def _sqlite_engine(url: str) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=10,
         connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False},
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

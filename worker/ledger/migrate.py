@@ -1,5 +1,6 @@
 """Brings a ledger's schema up to date."""
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -48,11 +49,20 @@ def is_current(url: str) -> bool:
     """
     engine = create_ledger_engine(url)
     try:
-        with Ledger(engine).read() as connection:
-            heads = MigrationContext.configure(connection).get_current_heads()
-        return heads == tuple(ScriptDirectory.from_config(_config()).get_heads())
+        return ledger_is_current(Ledger(engine))
     finally:
         engine.dispose()
+
+
+def ledger_is_current(ledger: Ledger) -> bool:
+    """The same of a ledger that is open."""
+    with ledger.read() as connection:
+        return MigrationContext.configure(connection).get_current_heads() == _wanted_heads()
+
+
+@cache
+def _wanted_heads() -> tuple[str, ...]:
+    return tuple(ScriptDirectory.from_config(_config()).get_heads())
 
 
 def _make_folder(url: str) -> None:

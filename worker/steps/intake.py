@@ -68,7 +68,7 @@ def accept(runtime: Runtime, job: object) -> Accepted:
     line = runtime.line(request.account)
     problems = line.provider.check(request)
     if problems:
-        raise Refused("invalid", "; ".join(problems))
+        raise Refused("invalid", "; ".join(problems), problems)
     for _ in range(_TRIES - 1):
         try:
             return _accept_once(runtime, line, request)
@@ -90,7 +90,7 @@ def _read(job: object) -> RefundRequest:
     try:
         request = RefundRequest.read(job)
     except InvalidRequest as error:
-        raise Refused("invalid", str(error)) from None
+        raise Refused("invalid", str(error), error.problems) from None
     if request.announce is not None and request.announce.url is not None:
         raise Refused("invalid", "announce.url: this version announces to a task; give task")
     return request

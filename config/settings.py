@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Self
 
+import limits
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
@@ -34,6 +35,10 @@ class Settings(BaseSettings):
     database_password_file: Path | None = None
     #: Path of ``accounts.toml``.
     accounts: Path = Path("accounts.toml")
+    #: Fixed port of the gateway; `refundry up` takes a free one where absent.
+    gateway_port: int | None = Field(default=None, ge=1, le=65535)
+    #: Most requests of one token, over all gateways.
+    gateway_rate_limit: str = "600/minute"
     #: Fixed port of Flower; a free one where absent.
     flower_port: int | None = Field(default=None, ge=1, le=65535)
     #: ``user:password`` that Flower asks for; open on loopback where absent.
@@ -46,6 +51,15 @@ class Settings(BaseSettings):
             user, _, password = value.get_secret_value().partition(":")
             if not user or not password or not value.get_secret_value().isascii():
                 raise ValueError("must be user:password in ASCII")
+        return value
+
+    @field_validator("gateway_rate_limit")
+    @classmethod
+    def _known_rate(cls, value: str) -> str:
+        try:
+            limits.parse(value)
+        except ValueError:
+            raise ValueError("is not a rate such as 600/minute or 20/second") from None
         return value
 
     @field_validator("database_url")

@@ -16,6 +16,7 @@ ROOMS = {
     "config": ("config", {"config", "refundry"}),
     "worker": ("worker", {"worker", "config", "refundry"}),
     "tasks": ("tasks", {"tasks", "worker", "config", "refundry"}),
+    "gateway": ("gateway", {"gateway", "worker", "config", "refundry"}),
     "simulator": ("simulator", {"simulator"}),
     "examples": ("examples", {"refundry"}),
 }
@@ -112,6 +113,12 @@ def test_nobody_imports_the_tasks() -> None:
 
 def test_a_task_does_not_work_by_itself() -> None:
     for path in files("tasks"):
+        ours = {module for module, _ in imports(path) if module.startswith("worker.")}
+        assert not {m for m in ours if m.startswith(("worker.ledger", "worker.providers"))}, path
+
+
+def test_a_route_does_not_work_by_itself() -> None:
+    for path in files("gateway/routes"):
         ours = {module for module, _ in imports(path) if module.startswith("worker.")}
         assert not {m for m in ours if m.startswith(("worker.ledger", "worker.providers"))}, path
 

@@ -6,6 +6,7 @@ COPY client ./client
 COPY config ./config
 COPY worker ./worker
 COPY tasks ./tasks
+COPY gateway ./gateway
 COPY simulator ./simulator
 RUN python -m venv /opt/refundry \
     && /opt/refundry/bin/pip install --no-cache-dir --disable-pip-version-check ./client .

@@ -51,6 +51,7 @@ class Native:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.flower_port = find_free_port()
+        self.gateway_port = find_free_port()
         self._valkey_port = find_free_port()
         self._make_secrets()
         self._make_programs()
@@ -65,6 +66,8 @@ class Native:
             r"/data$": str(folder / "data"),
             r"0\.0\.0\.0": "127.0.0.1",
             "5555": str(self.flower_port),
+            "8080": str(self.gateway_port),
+            r"\$\{\w+:-127.0.0.1\}": "127.0.0.1",
             r"\$\$": "$",
         }
 

@@ -11,7 +11,7 @@ from tests.e2e.compose import FILE, ROOT, SERVICES, Native, seconds
 from tests.e2e.service import PATIENCE_S
 from worker.supervisor.programs import worker_grace_s
 
-OURS = ("migrate", "worker", "beat", "flower")
+OURS = ("migrate", "worker", "beat", "gateway", "flower")
 LASTING = sorted(SERVICES.keys() - {"migrate"})
 
 
@@ -43,7 +43,7 @@ def test_a_worker_gets_longer_to_stop_than_its_longest_call() -> None:
 
 def test_ports_are_published_on_loopback_alone() -> None:
     published = {name: service.get("ports", []) for name, service in SERVICES.items()}
-    assert {name for name, ports in published.items() if ports} == {"flower"}
+    assert {name for name, ports in published.items() if ports} == {"gateway", "flower"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
@@ -71,7 +71,7 @@ def test_workers_wait_for_broker_and_migration() -> None:
         "valkey": {"condition": "service_healthy"},
         "migrate": {"condition": "service_completed_successfully"},
     }
-    assert all(SERVICES[name]["depends_on"] == needs for name in ("worker", "beat", "flower"))
+    assert all(SERVICES[name]["depends_on"] == needs for name in set(OURS) - {"migrate"})
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
@@ -95,11 +95,14 @@ def test_every_service_gets_healthy_by_its_own_command_and_stops_in_time(
         native.start("valkey")
         native.get_healthy("valkey", "postgres")
         assert native.start("migrate").wait(PATIENCE_S) == 0, native.log("migrate")
-        for name in ("worker", "beat", "flower"):
+        started = set(OURS) - {"migrate"}
+        for name in started:
             native.start(name)
-        native.get_healthy("worker", "beat", "flower")
+        native.get_healthy(*started)
         api = f"http://127.0.0.1:{native.flower_port}/api/workers"
         assert requests.get(api, timeout=PATIENCE_S).status_code == 401
         assert requests.get(api, auth=("ops", "secret"), timeout=PATIENCE_S).status_code == 200
-        for name in ("worker", "beat", "flower", "valkey"):
+        gateway = f"http://127.0.0.1:{native.gateway_port}/refunds/shop-hkrt/R1"
+        assert requests.get(gateway, timeout=PATIENCE_S).status_code == 401
+        for name in ("gateway", "worker", "beat", "flower", "valkey"):
             assert native.stop(name) == 0, native.log(name)

@@ -13,7 +13,7 @@ import requests
 
 from tests.e2e.service import PATIENCE_S, Service, children_of, eventually
 
-PARTS = {"valkey", "worker-1", "beat", "flower"}
+PARTS = {"valkey", "worker-1", "beat", "gateway", "flower"}
 #: With what Flower's own environment variable would split, and a shell would mangle.
 USER, PASSWORD = "ops", "a,b c'd"
 
@@ -54,15 +54,16 @@ def run(service: Service) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_says_where_everything_is_once_everything_answers(shared: Service) -> None:
-    assert {"broker", "database", "flower", "home"} <= set(shared.urls)
+    assert {"broker", "database", "gateway", "flower", "home"} <= set(shared.urls)
     assert answers(shared.urls["broker"])
+    assert requests.get(f"{shared.urls['gateway']}/ready", timeout=PATIENCE_S).status_code == 200
     assert noted(shared.home) == PARTS | {"worker-2"}
 
 
 def test_each_part_is_a_process_whose_command_line_names_it(shared: Service) -> None:
     words = [word for child in children_of(shared.home) for word in child.cmdline()]
-    counts = Counter(word for word in words if word in ("worker", "beat", "flower"))
-    assert counts == {"worker": 2, "beat": 1, "flower": 1}
+    counts = Counter(word for word in words if word in ("worker", "beat", "gateway", "flower"))
+    assert counts == {"worker": 2, "beat": 1, "gateway": 1, "flower": 1}
 
 
 def test_a_ctrl_c_in_the_terminal_reaches_the_supervisor_alone(shared: Service) -> None:
@@ -97,17 +98,19 @@ def test_flowers_api_asks_for_the_password(shared: Service) -> None:
     assert all(PASSWORD not in " ".join(child.cmdline()) for child in children_of(shared.home))
 
 
-def test_a_taken_flower_port_is_named_and_nothing_stays_behind(
-    shared: Service, tmp_path: Path
+@pytest.mark.parametrize("part", ["flower", "gateway"])
+def test_a_taken_port_is_named_and_nothing_stays_behind(
+    part: str, shared: Service, tmp_path: Path
 ) -> None:
-    port = shared.urls["flower"].rpartition(":")[2]
-    refused = run(Service(tmp_path / "other", REFUNDRY_FLOWER_PORT=port))
+    port = shared.urls[part].rpartition(":")[2]
+    variable = f"REFUNDRY_{part.upper()}_PORT"
+    refused = run(Service(tmp_path / "other", **{variable: port}))
     assert refused.returncode == 2
-    assert "REFUNDRY_FLOWER_PORT" in refused.stderr
+    assert variable in refused.stderr
     assert children_of(tmp_path / "other") == []
 
 
-@pytest.mark.parametrize("part", ["worker-1", "beat", "valkey"])
+@pytest.mark.parametrize("part", ["worker-1", "beat", "gateway", "valkey"])
 def test_what_is_killed_comes_back(shared: Service, part: str) -> None:
     killed = shared.pid_of(part)
     os.kill(killed, signal.SIGKILL)

@@ -205,6 +205,7 @@ def test_accounts_that_there_are_not_are_not_listed(gateway: Gateway, names: Nam
         (b"null", 422, "invalid"),
         (b'{"account": 7}', 422, "invalid"),
         (b'{"account": "shop", "\\ud800\\u0000": "\\ud800"}', 422, "invalid"),
+        (b'{"account": "shop", "a\\u0007\\u2028b": 1}', 422, "invalid"),
     ],
 )
 def test_what_is_no_request_is_answered_with_what_is_wrong(

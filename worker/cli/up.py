@@ -26,7 +26,7 @@ def up(
     ] = None,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Start broker, workers, beat and Flower; serve until SIGTERM or Ctrl-C."""
+    """Start broker, workers, beat, gateway and Flower; serve until SIGTERM or Ctrl-C."""
     configure_logging()
     os.umask(_PRIVATE)
     settings = load_settings()

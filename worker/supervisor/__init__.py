@@ -1,1 +1,1 @@
-"""``refundry up``: the embedded Valkey, workers, beat and Flower under one supervisor."""
+"""``refundry up``: the embedded Valkey, workers, beat, gateway and Flower under one supervisor."""

@@ -1,4 +1,4 @@
-"""The command lines of workers, beat and Flower, and the environment they share."""
+"""The command lines of workers, beat, gateway and Flower, and the environment they share."""
 
 import os
 import socket
@@ -20,6 +20,8 @@ GRACE_MARGIN_S: Final = 5.0
 _LONGEST_CALL_S: Final = 25.0
 
 _CELERY: Final = (sys.executable, "-m", "celery", "-A", "worker.app")
+#: What the gateway takes to stop, and some seconds.
+_GATEWAY_GRACE_S: Final = 20.0
 #: Strict types: Flower refuses ``60.0`` where it wants ``60``.
 _FLOWER_OPTIONS: Final[dict[str, object]] = {
     "address": HOST,
@@ -83,6 +85,30 @@ def beat_program(home: Home, environment: Mapping[str, str]) -> Program:
         argv=(*_CELERY, "beat", "-s", str(schedule), "--loglevel=INFO"),
         environment=environment,
         disposable=(schedule,),
+    )
+
+
+def gateway_url(home: Home, settings: Settings) -> str:
+    """Where the gateway is to listen; known before it runs, for accounts may name it.
+
+    Raises:
+        ConfigError: the port that the settings name is taken.
+    """
+    if settings.gateway_port is not None:
+        port = fixed_port("REFUNDRY_GATEWAY_PORT", settings.gateway_port)
+    else:
+        port = kept_port(home.run / "gateway.port")
+    return f"http://{HOST}:{port}"
+
+
+def gateway_program(url: str, environment: Mapping[str, str]) -> Program:
+    """HTTP, on the port of the URL."""
+    port = url.rpartition(":")[2]
+    return Program(
+        name="gateway",
+        argv=(sys.executable, "-m", "gateway", f"--host={HOST}", f"--port={port}"),
+        environment=environment,
+        grace_s=_GATEWAY_GRACE_S,
     )
 
 

@@ -44,6 +44,7 @@ base_url = "{url}/hk"
 access_id = "{access_id}"
 access_key = "file:hkrt.key"
 channel = "wx"
+notify_url = "{gateway}/callbacks/shop-hkrt"
 {patience}
 
 [accounts.shop-baofu]
@@ -53,6 +54,7 @@ mer_id = "{mer_id}"
 ter_id = "{ter_id}"
 private_key = "file:merchant.pem"
 provider_public_key = "file:baofu.pub.pem"
+notify_url = "{gateway}/callbacks/shop-baofu"
 {patience}
 """
 _PATIENCE: Final = """\
@@ -83,11 +85,12 @@ def simulator_program(home: Home, environment: Mapping[str, str]) -> tuple[Progr
     return program, f"http://{HOST}:{port}"
 
 
-def write_accounts(home: Home, simulator_url: str) -> Path:
+def write_accounts(home: Home, simulator_url: str, gateway_url: str) -> Path:
     """An account of every provider, ``shop-quickpay`` and so on, served by the simulator."""
     path = _folder(home) / "accounts.toml"
     named = {"access_id": _ACCESS_ID, "mer_id": _MER_ID, "ter_id": _TER_ID}
-    write_private(path, _ACCOUNTS.format(url=simulator_url, patience=_PATIENCE, **named))
+    places = {"url": simulator_url, "gateway": gateway_url}
+    write_private(path, _ACCOUNTS.format(patience=_PATIENCE, **places, **named))
     return path
 
 

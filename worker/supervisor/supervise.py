@@ -31,7 +31,7 @@ from worker.supervisor.readiness import (
 #: Flower only watches: refunds do not wait for it longer than this.
 _FLOWER_PATIENCE_S: Final = 20.0
 #: What is stopped first stands first: workers need the broker until they are gone.
-_STOP_ORDER: Final = ("workers", "watchers", "simulator", "broker")
+_STOP_ORDER: Final = ("gateway", "workers", "watchers", "simulator", "broker")
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +97,7 @@ class Supervisor:
         for name in await asyncio.to_thread(embedded.end_what_was_left, self._home):
             log.warning("ended what an earlier supervisor left", process=name)
         await self._start_broker()
+        self._urls["gateway"] = programs.gateway_url(self._home, self._settings)
         accounts = await self._start_simulator() if self._options.demo else self._settings.accounts
         lines = build_lines(load_accounts(accounts))
         if not lines:
@@ -104,7 +105,10 @@ class Supervisor:
         grace_s = programs.worker_grace_s(line.account for line in lines.values())
         environment = self._make_explicit(accounts)
         await asyncio.to_thread(upgrade, environment["REFUNDRY_DATABASE_URL"])
-        await self._start_celery({**os.environ, **environment}, grace_s)
+        environment = {**os.environ, **environment}
+        self._start("gateway", programs.gateway_program(self._urls["gateway"], environment))
+        await self._start_celery(environment, grace_s)
+        await self._wait_for_gateway()
         line = ready_line({**self._urls, "home": str(self._home.root)})
         write_private(self._home.ready_note, f"{line}\n")
         self._say(line)
@@ -130,7 +134,7 @@ class Supervisor:
         port = int(url.rpartition(":")[2])
         await until("simulator", lambda: page_answers(port, "/_sim/health"))
         self._urls["simulator"] = url
-        return simulated.write_accounts(self._home, url)
+        return simulated.write_accounts(self._home, url, self._urls["gateway"])
 
     def _make_explicit(self, accounts: Path) -> dict[str, str]:
         """Fix every default, for the children and for what this process imports later."""
@@ -153,6 +157,10 @@ class Supervisor:
         self._urls["flower"] = url
         await until("workers", lambda: workers_answer(names))
         await self._wait_for_flower(int(url.rpartition(":")[2]))
+
+    async def _wait_for_gateway(self) -> None:
+        port = int(self._urls["gateway"].rpartition(":")[2])
+        await until("gateway", lambda: page_answers(port, "/ready"))
 
     async def _wait_for_flower(self, port: int) -> None:
         with contextlib.suppress(TimeoutError):

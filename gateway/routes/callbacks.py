@@ -1,15 +1,20 @@
 """``/callbacks``: what providers tell by themselves."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from gateway.documents import problems
 from gateway.paths import AccountName
+from gateway.problems import MEDIA_TYPE
 from gateway.service import TheService
 from worker.steps.notify import take_notification
 
 router = APIRouter(tags=["callbacks"])
+
+
+#: What an acknowledgement may be.
+_WORDS: Final[dict[str, Any]] = {"text/plain": {}, "application/json": {}}
 
 
 async def _body(request: Request) -> bytes:
@@ -20,12 +25,13 @@ async def _body(request: Request) -> bytes:
     "/callbacks/{account}",
     summary="Take a provider's notification",
     response_class=Response,
-    responses={
-        200: {
-            "description": "Stored, or not; in the provider's own words.",
-            "content": {"text/plain": {}, "application/json": {}},
+    responses=problems(404, 422, 429, 503)
+    | {
+        200: {"description": "It is stored; in the provider's own words.", "content": _WORDS},
+        400: {
+            "description": "It is not, in the provider's own words; or it is no request.",
+            "content": _WORDS | {MEDIA_TYPE: {}},
         },
-        **problems(404, 422, 429, 503),
     },
     openapi_extra={"requestBody": {"required": True, "content": {"*/*": {}}}},
 )

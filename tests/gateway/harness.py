@@ -161,5 +161,6 @@ def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert found["type"] == f"urn:refundry:problem:{code}"
     assert found["title"]
     assert found["detail"]
+    assert all(said.isprintable() for said in (found["detail"], *found.get("problems", ())))
     assert "Traceback" not in answer.text
     return found

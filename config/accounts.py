@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.announce_hosts import ListedHost, signing_key
 from config.errors import ConfigError
 from config.secret_values import SecretText
 
@@ -83,11 +84,11 @@ class Account(BaseModel):
     breaker_failures: Annotated[int, Field(ge=1)] = 5
     #: After this one call is let through, to see whether the provider answers again.
     breaker_reset_s: Seconds = 30.0
-    #: Hosts that may be told of refunds by URL.
-    announce_hosts: frozenset[str] = frozenset()
+    #: Hosts that may be told of refunds by URL: ``host`` (its scheme's own port), ``host:port``.
+    announce_hosts: frozenset[ListedHost] = frozenset()
     #: What such announcements are signed with: ``whsec_`` and the key in base64.
     announce_secret: SecretText | None = None
-    #: Whether such a host may have a private or loopback address.
+    #: Whether such a host may have a private or loopback address, and be told over ``http`` there.
     announce_private: bool = False
     #: The provider's own settings, as they stand in the file; its module validates them.
     options: Mapping[str, Any] = Field(default_factory=dict, repr=False)
@@ -135,6 +136,14 @@ class Account(BaseModel):
         if self.time_scale < 1 and not _is_loopback(parts.hostname):
             raise ValueError("time_scale below 1 is for demonstrations: base_url must be loopback")
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
+        return self
+
+    @model_validator(mode="after")
+    def _check_announcing(self) -> Self:
+        if self.announce_secret is not None:
+            signing_key(self.announce_secret.get_secret_value())
+        elif self.announce_hosts:
+            raise ValueError("announce_hosts needs announce_secret: nothing is told unsigned")
         return self
 
     @property

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
+from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer
 
+from worker.destinations import without_url
 from worker.errors import Refused, ServiceAway
 from worker.runtime import get_runtime
 from worker.steps.refuse import refuse
@@ -18,6 +20,8 @@ _log = structlog.get_logger(__name__)
 _LEDGER_AWAY_S: Final = 1.0
 #: What is kept of an unreadable body, in bytes.
 _MAX_BODY: Final = 2000
+#: What is shown of a job's fields, in characters, as Celery's producers do it.
+_MAX_SHOWN: Final = 1024
 
 #: What Celery trips over in a malformed message; a broker that went away raises none of these.
 _MALFORMED: Final = (LookupError, ValueError, TypeError, AttributeError, RecursionError)
@@ -33,6 +37,7 @@ class RecordingConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         def handle_or_record(message: Any) -> None:
             try:
                 _check_shape(message)
+                _hide_urls(message)
                 handle(message)
             except _MALFORMED as error:
                 self._let_go(message, error)
@@ -67,6 +72,18 @@ def _check_shape(message: Any) -> None:
         _, kwargs, options = body
         if not isinstance(kwargs, dict) or not isinstance(options, dict | None):
             raise ValueError("its body is not [args, kwargs, options]")
+
+
+def _hide_urls(message: Any) -> None:
+    """Flower and the log show these two headers, which the producer wrote."""
+    try:
+        args, kwargs, _ = message.payload
+    except Exception:
+        args, kwargs = (), {}
+    if message.headers.get("kwargsrepr"):
+        message.headers["kwargsrepr"] = saferepr(without_url(kwargs), _MAX_SHOWN)
+    if args:  # no task of ours takes any
+        message.headers["argsrepr"] = "(...)"
 
 
 def _recorded(message: Any, error: Exception) -> bool:

@@ -8,6 +8,7 @@ RefundryError
 ├── NoAnswer          a request may have been sent and no trustworthy answer came
 │   ├── Forged        not signed by whom it says it is from
 │   └── Foreign       rightly signed, for another merchant
+├── NotTaken          a receiver answered an announcement and did not take it
 └── ServiceAway       the broker, the database or Redis does not answer
 """
 
@@ -60,6 +61,10 @@ class Foreign(NoAnswer):
     """Raised when a message is rightly signed and is another merchant's."""
 
     code = "another_merchant"
+
+
+class NotTaken(RefundryError):
+    """Raised when a receiver answered an announcement with anything but success."""
 
 
 class ServiceAway(RefundryError):

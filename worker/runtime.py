@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Final
@@ -13,6 +13,7 @@ from config.accounts import Account, load_accounts
 from config.celery_options import VISIBILITY_TIMEOUT_S
 from config.errors import ConfigError
 from config.settings import Settings, load_settings
+from worker.couriers import Couriers
 from worker.errors import Refused
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.orders import ensure_account
@@ -21,6 +22,7 @@ from worker.providers.base import Notifies, Provider, load_provider
 from worker.providers.http import Wire
 from worker.rate_limits import RateLimits
 from worker.refund import Rules
+from worker.webhooks import Webhooks
 
 #: Questions a process asks at once, over all accounts.
 ASKERS: Final = 16
@@ -33,6 +35,7 @@ class Line:
         self.account = account
         self.provider: Provider = load_provider(account)
         self.wire = Wire(account)
+        self.webhooks = Webhooks(account)
         #: Held while this process asks for the account, so that a provider that hangs holds up
         #: one tick, not all of them.
         self.asking = threading.Lock()
@@ -72,6 +75,7 @@ class Runtime:
     locks: OrderLocks
     limits: RateLimits
     askers: ThreadPoolExecutor
+    couriers: Couriers = field(default_factory=Couriers)
 
     def line(self, account: str) -> Line:
         """The account's line.

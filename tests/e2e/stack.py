@@ -127,20 +127,27 @@ class Stack:
 
 
 @contextmanager
-def running(folder: Path, database_url: str) -> Iterator[Stack]:
-    """A simulator and a ready ``refundry up`` with two worker processes."""
+def running(folder: Path, database_url: str, settings: str = "") -> Iterator[Stack]:
+    """A simulator and a ready ``refundry up`` with two worker processes.
+
+    Args:
+        folder: for all that they keep.
+        database_url: of the ledger.
+        settings: lines that every account has beside its own.
+    """
     sim = Sim(folder / "sim")
+    times = TIMES + settings
     accounts = folder / "accounts.toml"
     (folder / "hkrt.key").write_text(KEY)
     accounts.write_text(
         f'[accounts.qp]\nprovider = "quickpay"\nbase_url = "{sim.url}/qp"\n'
-        f'store_no = "S1"\noperator = "ops"\n{TIMES}\n'
+        f'store_no = "S1"\noperator = "ops"\n{times}\n'
         f'[accounts.hk]\nprovider = "hkrt"\nbase_url = "{sim.url}/hk"\n'
-        f'access_id = "cpostest"\naccess_key = "file:hkrt.key"\n{TIMES}\n'
+        f'access_id = "cpostest"\naccess_key = "file:hkrt.key"\n{times}\n'
         f'[accounts.bf]\nprovider = "baofu"\nbase_url = "{sim.url}/bf/api"\n'
         f'mer_id = "100000"\nter_id = "100001"\n'
         f'private_key = "file:{BAOFU_KEYS / "merchant.pem"}"\n'
-        f'provider_public_key = "file:{BAOFU_KEYS / "baofu.pub.pem"}"\n{TIMES}\n'
+        f'provider_public_key = "file:{BAOFU_KEYS / "baofu.pub.pem"}"\n{times}\n'
     )
     environment = {"REFUNDRY_ACCOUNTS": str(accounts), "REFUNDRY_DATABASE_URL": database_url}
     try:

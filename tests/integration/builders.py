@@ -134,10 +134,12 @@ def open_shop(
     with ThreadPoolExecutor(4) as askers:
         runtime = Runtime(ledger=timed, lines=lines, locks=locks, limits=limits, askers=askers)
         yield Shop(runtime=runtime, clock=clock)
+    runtime.couriers.close()
     locks.close()
     limits.close()
     for line in lines.values():
         line.wire.close()
+        line.webhooks.close()
 
 
 def race(step: Callable[[int], Result], threads: int = THREADS) -> list[Result]:

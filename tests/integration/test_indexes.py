@@ -73,7 +73,10 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "find_order": lambda c: orders.find_order(c, "M", "O77"),
     "lock_order": lambda c: orders.lock_order(c, 77),
     "wake_if_waiting": lambda c: orders.wake_if_waiting(c, HISTORY + 2, NOW),
-    "claim_announcements": lambda c: journal.claim_announcements(c, NOW, LATER, 200),
+    "due_announcements": lambda c: journal.due_announcements(c, NOW, 200, by_url=False),
+    "due_announcements, by URL": lambda c: (
+        journal.due_announcements(c, NOW, 200, by_url=True, but_not=["https://a"]) or True
+    ),
 }
 
 

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.orm import aliased
 
 from refundry import Event, State
@@ -32,6 +33,9 @@ class Announcement:
     payload: dict[str, Any]
     tries: int
     created_at: datetime
+
+
+_ANNOUNCEMENT_FIELDS: Final = tuple(field.name for field in fields(Announcement))
 
 
 def append_event(
@@ -102,10 +106,19 @@ def add_announcement(
     )
 
 
-def claim_announcements(
-    connection: Connection, now: datetime, until: datetime, limit: int
+def due_announcements(
+    connection: Connection,
+    now: datetime,
+    limit: int,
+    *,
+    by_url: bool,
+    but_not: Iterable[str] = (),
 ) -> list[Announcement]:
-    """Due announcements, the oldest of each refund only, claimed until ``until``."""
+    """Due announcements by task or by URL, the oldest of each refund only, locked for a claim.
+
+    ``but_not`` are beginnings of URLs that are left out.
+    """
+    url = announcements.c.target["url"].as_string()
     earlier = aliased(announcements)
     not_first = (
         select(earlier.c.id)
@@ -116,31 +129,29 @@ def claim_announcements(
         )
         .exists()
     )
-    due = and_(announcements.c.delivered_at.is_(None), announcements.c.due_at <= now)
     rows = connection.execute(
         select(announcements)
-        .where(due, ~not_first)
+        .where(
+            announcements.c.delivered_at.is_(None),
+            announcements.c.due_at <= now,
+            url.is_not(None) if by_url else url.is_(None),
+            *(~url.istartswith(start, autoescape=True) for start in but_not),
+            ~not_first,
+        )
         .order_by(announcements.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
-    ).all()
-    if rows:
-        connection.execute(
-            update(announcements)
-            .where(announcements.c.id.in_([row.id for row in rows]))
-            .values(due_at=until)
-        )
+    )
     return [
-        Announcement(
-            id=row.id,
-            refund_id=row.refund_id,
-            target=row.target,
-            payload=row.payload,
-            tries=row.tries,
-            created_at=row.created_at,
-        )
-        for row in rows
+        Announcement(**{name: getattr(row, name) for name in _ANNOUNCEMENT_FIELDS}) for row in rows
     ]
+
+
+def put_announcements_off(connection: Connection, ids: Iterable[int], until: datetime) -> None:
+    """These are not due before ``until``: somebody is at work on them, or was not."""
+    connection.execute(
+        update(announcements).where(announcements.c.id.in_(list(ids))).values(due_at=until)
+    )
 
 
 def announced(connection: Connection, ids: list[int], now: datetime) -> None:

@@ -27,8 +27,8 @@ _CHUNK_BYTES: Final = 65_536
 #: More calls at once than a process has threads would never happen.
 POOL_SIZE: Final = 64
 
-#: Its warnings carry whole URLs, and a provider's token may ride in the query.
-logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+#: What it says carries whole URLs, and a provider's or a receiver's token may ride in the query.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +77,11 @@ def _always() -> None:
     """The gate of a question: nothing forbids asking."""
 
 
+def _anywhere(_address: str) -> bool:
+    """A provider is where the account says."""
+    return True
+
+
 class Wire:
     """Posts calls of one account; one instance serves every thread of a process.
 
@@ -88,12 +93,18 @@ class Wire:
         self._account = account
         self._adapter = BoundedAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
 
-    def post(self, call: Call, gate: Callable[[], None] = _always) -> Answer:
+    def post(
+        self,
+        call: Call,
+        gate: Callable[[], None] = _always,
+        allows: Callable[[str], bool] = _anywhere,
+    ) -> Answer:
         """Send once and read the answer.
 
         Args:
             call: what to send.
             gate: called after connecting, right before the first byte; it vetoes by raising.
+            allows: whether an address that the host's name was resolved to may be connected to.
 
         Raises:
             NotSent: provably nothing was sent; Unreached, a kind of it: nobody was there.
@@ -101,7 +112,7 @@ class Wire:
         """
         account = self._account
         budget = Budget(
-            account.connect_timeout_s, account.read_timeout_s, account.total_timeout_s, gate
+            account.connect_timeout_s, account.read_timeout_s, account.total_timeout_s, gate, allows
         )
         token = current_budget.set(budget)
         try:

@@ -26,7 +26,12 @@ class Budget:
     """The time of one call, and whether its first byte may have gone."""
 
     def __init__(
-        self, connect_s: float, read_s: float, total_s: float, gate: Callable[[], None]
+        self,
+        connect_s: float,
+        read_s: float,
+        total_s: float,
+        gate: Callable[[], None],
+        allows: Callable[[str], bool],
     ) -> None:
         self._connect_s = connect_s
         self._read_s = read_s
@@ -34,6 +39,8 @@ class Budget:
         self._gate = gate
         #: The provider was reached; what stops the call from here on is our own doing.
         self.reached = False
+        #: Whether an address may be connected to.
+        self.allows = allows
         #: From here on something may have been sent.
         self.sending = False
 
@@ -98,10 +105,17 @@ def _look_up(host: str, port: int, deadline: float) -> list[tuple[Any, ...]]:
     return result
 
 
-def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    """Connect to the first address that answers; all of them share the deadline."""
+def _connect(host: str, port: int, budget: Budget) -> socket.socket:
+    """Connect to the first allowed address that answers; all of them share the deadline.
+
+    What is checked is the address that is then connected to: a second look-up could differ.
+    """
+    deadline = budget.connect_deadline()
     failure: OSError = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in _look_up(host, port, deadline):
+        if not budget.allows(address[0]):
+            failure = PermissionError(f"{host} has the address {address[0]}, which is not allowed")
+            continue
         connection = socket.socket(family, kind, protocol)
         try:
             connection.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -157,8 +171,7 @@ class _Gated(HTTPConnection):
     response_class = _BoundedResponse
 
     def _new_conn(self) -> socket.socket:
-        budget = current_budget.get()
-        return _connect(self.host, self.port, budget.connect_deadline())
+        return _connect(self.host, self.port, current_budget.get())
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         budget = current_budget.get()

@@ -1,5 +1,9 @@
-"""Announce: tells producers what has become of their refunds, at least once, in order."""
+"""Announce: tells producers what has become of their refunds, at least once, in order.
 
+This is the lane to Celery tasks; :mod:`worker.steps.announce_urls` is the other.
+"""
+
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,8 +22,9 @@ _log = structlog.get_logger(__name__)
 
 #: Announcements that a tick claims.
 BATCH: Final = 200
-#: The claim's own lease: a publish fails within seconds.
+#: The claim's own lease: a publish fails within seconds, and none begins after ``PUBLISH_S``.
 LEASE: Final = timedelta(seconds=60)
+PUBLISH_S: Final = 30.0
 #: Who cannot be told for so long is a case for a person; trying goes on.
 TOO_LONG: Final = timedelta(days=1)
 
@@ -60,7 +65,9 @@ def announcement(
 
 
 def announce(runtime: Runtime, deliver: Deliver, limit: int = BATCH) -> Announced:
-    """Deliver what is due, the oldest announcement of each refund first.
+    """Deliver what is due to tasks, the oldest announcement of each refund first.
+
+    What a slow broker leaves no time for stays claimed, and is delivered when the claim runs out.
 
     Raises:
         ServiceAway: the ledger does not answer; what was delivered is delivered again.
@@ -68,16 +75,20 @@ def announce(runtime: Runtime, deliver: Deliver, limit: int = BATCH) -> Announce
     ledger = runtime.ledger
     with ledger.write() as connection:
         now = ledger.now(connection)
-        claimed = journal.claim_announcements(connection, now, now + LEASE, limit)
+        claimed = journal.due_announcements(connection, now, limit, by_url=False)
+        journal.put_announcements_off(connection, [item.id for item in claimed], now + LEASE)
+    ends_at = time.monotonic() + PUBLISH_S
     done: list[int] = []
     failed: list[Announcement] = []
     for item in claimed:
+        if time.monotonic() > ends_at:
+            break
         if _delivered(deliver, item):
             done.append(item.id)
         else:
             failed.append(item)
     if claimed:
-        _write_down(runtime, done, failed)
+        write_down(runtime, done, failed)
     return Announced(delivered=len(done), not_taken=len(failed))
 
 
@@ -92,7 +103,8 @@ def _delivered(deliver: Deliver, item: Announcement) -> bool:
     return True
 
 
-def _write_down(runtime: Runtime, done: list[int], failed: list[Announcement]) -> None:
+def write_down(runtime: Runtime, done: list[int], failed: list[Announcement]) -> None:
+    """Note what was taken, and when to try again what was not; after a day it is a case."""
     with runtime.ledger.write() as connection:
         now = runtime.ledger.now(connection)
         if done:

@@ -67,6 +67,8 @@ def accept(runtime: Runtime, job: object) -> Accepted:
     request = _read(job)
     line = runtime.line(request.account)
     problems = line.provider.check(request)
+    if request.announce is not None and request.announce.url is not None:
+        problems += line.webhooks.problems(request.announce.url)
     if problems:
         raise Refused("invalid", "; ".join(problems), problems)
     for _ in range(_TRIES - 1):
@@ -88,12 +90,9 @@ def fingerprint(request: RefundRequest) -> str:
 
 def _read(job: object) -> RefundRequest:
     try:
-        request = RefundRequest.read(job)
+        return RefundRequest.read(job)
     except InvalidRequest as error:
         raise Refused("invalid", str(error), error.problems) from None
-    if request.announce is not None and request.announce.url is not None:
-        raise Refused("invalid", "announce.url: this version announces to a task; give task")
-    return request
 
 
 def _accept_once(runtime: Runtime, line: Line, request: RefundRequest) -> Accepted:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from refundry import Announce, Event
+from worker.destinations import without_url
 from worker.errors import Refused
 from worker.ledger import journal
 from worker.runtime import Runtime
@@ -13,22 +14,31 @@ from worker.steps.announce import announcement
 
 def refuse(runtime: Runtime, task: str, job: object, refusal: Refused) -> None:
     """Record a refused job and announce the refusal where the job says where."""
-    target = _target(job)
+    target, shown = _target(runtime, job), without_url(job)
     with runtime.ledger.write() as connection:
         now = runtime.ledger.now(connection)
-        journal.record_refused_job(connection, task, job, refusal.code, str(refusal), now)
+        journal.record_refused_job(connection, task, shown, refusal.code, str(refusal), now)
         if target is not None and isinstance(job, dict):
             payload = _refusal(job, refusal)
             journal.add_announcement(connection, None, Event.REFUSED, target, payload, now)
 
 
-def _target(job: object) -> dict[str, Any] | None:
-    """Where to announce, if that much of the job can be read."""
+def _target(runtime: Runtime, job: object) -> dict[str, Any] | None:
+    """Where to announce, if that much of the job can be read and the account allows it."""
+    if not isinstance(job, dict):
+        return None
     try:
-        announce = Announce.model_validate(job.get("announce") if isinstance(job, dict) else None)
+        announce = Announce.model_validate(job.get("announce"))
     except ValidationError:
         return None
-    return None if announce.task is None else announce.model_dump(exclude_none=True)
+    if announce.url is not None and not _may_tell(runtime, job.get("account"), announce.url):
+        return None
+    return announce.model_dump(exclude_none=True)
+
+
+def _may_tell(runtime: Runtime, account: object, url: str) -> bool:
+    line = runtime.lines.get(account) if isinstance(account, str) else None
+    return line is not None and not line.webhooks.problems(url)
 
 
 def _refusal(job: dict[str, Any], refusal: Refused) -> dict[str, Any]:

@@ -107,5 +107,7 @@ def _sentence(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "the job"
     said = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
-    shown = f" (got {value!r:.60})" if isinstance(value, str | int | float | None) else ""
+    plain = isinstance(value, str | int | float | None)
+    # A URL may hold a secret, and this sentence is kept, logged and announced.
+    shown = f" (got {value!r:.60})" if plain and problem["loc"][:1] != ("announce",) else ""
     return f"{where}: {said}{shown}"

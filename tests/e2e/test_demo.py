@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -38,6 +40,12 @@ def run_once(home: Path) -> str:
     return output
 
 
+def called_back(home: Path) -> set[str]:
+    """Accounts whose simulated providers have told the gateway something."""
+    with closing(sqlite3.connect(home / "ledger.sqlite")) as ledger:
+        return {account for (account,) in ledger.execute("SELECT account FROM callbacks")}
+
+
 def wait_for_line(demo: subprocess.Popen[str], beginning: str) -> None:
     assert demo.stdout is not None
     assert any(line.startswith(beginning) for line in demo.stdout), beginning
@@ -57,6 +65,7 @@ def test_after_a_kill_of_the_supervisor_amid_a_batch_the_next_run_succeeds(home:
     output = run_once(home)
     assert "all 49 as the providers' book says, none executed twice" in output
     assert "timeout after the provider acted" in output
+    assert {"shop-hkrt", "shop-baofu"} <= called_back(home)
     assert children_of(home) == []
 
 

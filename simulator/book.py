@@ -100,6 +100,10 @@ class Book:
         """Fen refunded on the order so far."""
         return sum(r.amount for r in self.on_order(provider, order) if r.state == "succeeded")
 
+    def pending(self, provider: str, order: str) -> int:
+        """Fen that the order's pending refunds will take."""
+        return sum(r.amount for r in self.on_order(provider, order) if r.state == "pending")
+
     def paid(self, provider: str, order: str) -> int | None:
         """Fen paid on the order; None for an order never heard of."""
         return self._paid.get((provider, order))

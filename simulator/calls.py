@@ -16,6 +16,9 @@ from simulator.kinds import Fault
 from simulator.lines import Json
 from simulator.providers.base import (
     Answer,
+    Balances,
+    OrderFigures,
+    OrderQuestion,
     Provider,
     Query,
     RawCall,
@@ -88,6 +91,8 @@ async def handle(world: World, provider: Provider, raw: RawCall, line: Line) -> 
         return
     if isinstance(request, Submit):
         await _submit(world, provider, request, line)
+    elif isinstance(request, OrderQuestion):
+        await _balance(world, provider, request, line)
     else:
         await _query(world, provider, request, line)
 
@@ -117,8 +122,35 @@ async def _query(world: World, provider: Provider, request: Query, line: Line) -
     await call.send(line, said)
 
 
+async def _balance(world: World, provider: Provider, request: OrderQuestion, line: Line) -> None:
+    """The faults are those of a query; a plan names the order."""
+    assert isinstance(provider, Balances)
+    call = _call(world, provider, "query", request, request.order, request.order)
+    await call.wait()
+    known = None if call.fault.name == "not_found" else _figures(world, provider, request.order)
+    said = NOTHING
+    if call.fault.processed:
+        said = provider.balance(request, known, call.fault.name)
+    await call.dawdle()
+    call.log("balance", facts={"processed": call.fault.processed, "code": said.code})
+    await call.send(line, said)
+
+
+def _figures(world: World, provider: Provider, order: str) -> OrderFigures | None:
+    paid = world.book.paid(provider.name, order)
+    if paid is None:
+        return None
+    moved, pending = (find(provider.name, order) for find in (world.book.moved, world.book.pending))
+    return OrderFigures(paid=paid, moved=moved, pending=pending)
+
+
 def _call(
-    world: World, provider: Provider, kind: str, request: Submit | Query, order: str, refund: str
+    world: World,
+    provider: Provider,
+    kind: str,
+    request: Submit | Query | OrderQuestion,
+    order: str,
+    refund: str,
 ) -> Call:
     number, fault = world.draw_fault(kind, provider.name, refund)
     return Call(

@@ -23,6 +23,8 @@ from simulator.providers.base import (
     Fields,
     Message,
     NoSuchPathError,
+    OrderFigures,
+    OrderQuestion,
     Query,
     RawCall,
     RefusedError,
@@ -69,7 +71,7 @@ class Baofu:
     def __init__(self, merchants: Mapping[str, Merchant]) -> None:
         self._merchants = merchants
 
-    def read(self, call: RawCall) -> Submit | Query:
+    def read(self, call: RawCall) -> Submit | Query | OrderQuestion:
         if call.path != "/api":
             raise NoSuchPathError
         form = read_form(call)
@@ -109,6 +111,22 @@ class Baofu:
             "errMsg": "订单不存在",
         }
         return self._said(merchant, content, twist)
+
+    def balance(self, question: OrderQuestion, figures: OrderFigures | None, twist: str) -> Said:
+        if figures is None or twist == "unknown_code":
+            return self.not_found(question.merchant, twist)
+        order = f"{question.order}X" if twist == "wrong_number" else question.order
+        left = figures.paid - figures.moved - figures.pending
+        content: Json = {
+            "merId": question.merchant,
+            "originOutTradeNo": order,
+            "resultCode": "SUCCESS",
+            "orderTotalAmt": figures.paid,
+            "shareBalanceAmt": left,
+            "refundSuccessAmt": figures.moved,
+            "refundProcessingAmt": -1 if twist == "wrong_amount" else figures.pending,
+        }
+        return self._said(question.merchant, content, twist)
 
     def notification(self, reply: Reply) -> Message:
         merchant = self._merchants[reply.merchant]
@@ -178,10 +196,20 @@ def _read_query(mer_id: str, content: Json) -> Query:
     return Query(merchant=mer_id, name=name)
 
 
-def _reader(method: str) -> Callable[[str, Json], Submit | Query]:
-    readers: dict[str, Callable[[str, Json], Submit | Query]] = {
+def _read_order_question(mer_id: str, content: Json) -> OrderQuestion:
+    fields = Fields(content)
+    own = fields.optional_text("originOutTradeNo", 32)
+    order = own or fields.optional_text("originTradeNo", 32)
+    if not order:
+        raise RefusedError("malformed", "originTradeNo or originOutTradeNo must be given")
+    return OrderQuestion(merchant=mer_id, order=order)
+
+
+def _reader(method: str) -> Callable[[str, Json], Submit | Query | OrderQuestion]:
+    readers: dict[str, Callable[[str, Json], Submit | Query | OrderQuestion]] = {
         "order_refund": _read_submit,
         "refund_query": _read_query,
+        "order_balance_query": _read_order_question,
     }
     if method not in readers:
         raise RefusedError("malformed", f"method {method!r} is not known")

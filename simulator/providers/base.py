@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from simulator.book import Record
 from simulator.lines import Json
@@ -48,6 +48,24 @@ class Query:
     name: str
     #: The order it names; empty where a query names none.
     order: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderQuestion:
+    """A well-formed question about a whole order."""
+
+    merchant: str
+    order: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderFigures:
+    """What the book says of a whole order, in fen."""
+
+    paid: int
+    moved: int
+    #: What refunds that are pending will take.
+    pending: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +141,7 @@ class Provider(Protocol):
     #: Whether answers carry a signature.
     signs: bool
 
-    def read(self, call: RawCall) -> Submit | Query:
+    def read(self, call: RawCall) -> Submit | Query | OrderQuestion:
         """The request in the simulator's words; RefusedError or NoSuchPathError."""
 
     def takes_on(self, known: Record | None, others: list[Record]) -> bool:
@@ -146,6 +164,14 @@ class Provider(Protocol):
 
     def refusal(self, refused: RefusedError) -> Said:
         """The answer to a request that was refused; definitive only where its page says so."""
+
+
+@runtime_checkable
+class Balances(Protocol):
+    """A provider that can be asked for an order's figures."""
+
+    def balance(self, question: OrderQuestion, figures: OrderFigures | None, twist: str) -> Said:
+        """The answer; None: no such order."""
 
 
 class Fields:

@@ -22,7 +22,7 @@ from tests.providers.harness import (
     wire_to,
 )
 from worker.errors import NoAnswer
-from worker.providers.base import Notifies, Provider, load_provider
+from worker.providers.base import Balances, Notifies, Provider, load_provider
 from worker.providers.http import Answer
 
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.json"))
@@ -132,6 +132,38 @@ class TestNotifications:
     def test_a_provider_that_notifies_has_its_golden_bytes(self, name: str) -> None:
         owners = {param.values[0] for param in cases("notifications")}
         assert (name in owners) == isinstance(provider_of(name, {}), Notifies)
+
+
+class TestBalances:
+    @pytest.mark.parametrize(("name", "case"), cases("balances"))
+    def test_an_answer_has_the_orders_figures_or_is_none(
+        self, name: str, case: dict[str, Any]
+    ) -> None:
+        provider = provider_of(name, case)
+        assert figures(provider, case, case["body"].encode()) == case["figures"]
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_provider_that_balances_has_its_golden_bytes(self, name: str) -> None:
+        balances = isinstance(provider_of(name, {}), Balances)
+        assert (name in {param.values[0] for param in cases("balances")}) == balances
+        asked = {param.values[0] for param in cases("calls") if "balance" in str(param.values[1])}
+        assert (name in asked) == balances
+
+    @pytest.mark.parametrize(("name", "case"), cases("balances")[:1])
+    def test_figures_cut_anywhere_are_none(self, name: str, case: dict[str, Any]) -> None:
+        provider, body = provider_of(name, case), case["body"].encode()
+        assert figures(provider, case, body)
+        assert not any(figures(provider, case, body[:length]) for length in range(len(body)))
+
+
+def figures(provider: Provider, case: dict[str, Any], body: bytes) -> list[int | None] | None:
+    """What an answer shows of the order; None where it is no answer."""
+    assert isinstance(provider, Balances)
+    try:
+        found = provider.read_balance(facts(**case.get("facts", {})), Answer(status=200, body=body))
+    except NoAnswer:
+        return None
+    return [found.refunded, found.left]
 
 
 def told(provider: Provider, case: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from worker.cli import operations, refunds
 from worker.cli.callbacks import callback_commands
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
+from worker.cli.figures import figures
 from worker.cli.problems import explained
 from worker.cli.tokens import token_commands
 from worker.cli.up import up
@@ -29,6 +30,7 @@ app.command("resubmit")(refunds.resubmit)
 app.command("cancel")(refunds.cancel)
 app.command("accounts")(operations.list_accounts)
 app.command("audit")(operations.audit)
+app.command("figures")(figures)
 app.command("pause")(operations.pause)
 app.command("resume")(operations.resume)
 app.command("hold")(operations.hold)

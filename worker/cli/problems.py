@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from config.errors import BrokerNotStarted, ConfigError
 from refundry import SendFailed
 from worker.cli.output import EXIT_AWAY, EXIT_REFUSED, EXIT_USAGE, fail
-from worker.errors import Refused, ServiceAway
+from worker.errors import NoAnswer, NotSent, Refused, ServiceAway
 
 
 @contextmanager
@@ -25,6 +25,8 @@ def explained() -> Iterator[None]:
         fail(str(error), EXIT_REFUSED)
     except (ServiceAway, SendFailed) as error:
         fail(str(error), EXIT_AWAY)
+    except (NotSent, NoAnswer) as error:
+        fail(f"the provider: {error}", EXIT_AWAY)
     except redis.RedisError as error:
         fail(f"Redis: {_first_line(error)}", EXIT_AWAY)
     except OperationalError as error:

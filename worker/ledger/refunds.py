@@ -28,6 +28,14 @@ def find_refund(connection: Connection, merchant: str, refund_no: str) -> Refund
     return refund_of(row) if row else None
 
 
+def latest_refund(connection: Connection, order_id: int) -> Refund:
+    """The order's refund that came last, not locked; no order is without one."""
+    row = connection.execute(
+        select(refunds).where(refunds.c.order_id == order_id).order_by(refunds.c.id.desc()).limit(1)
+    )
+    return refund_of(row.one())
+
+
 def find_refunds_by_number(connection: Connection, refund_no: str) -> list[Refund]:
     """Every merchant's refund of that number, not locked."""
     rows = connection.execute(

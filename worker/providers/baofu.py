@@ -38,7 +38,7 @@ from worker.providers.base import (
 from worker.providers.formats import dump_object
 from worker.providers.http import Answer, Call, form_body
 from worker.providers.rsa import load_private_key, load_public_key, rsa_sign
-from worker.refund import Outcome
+from worker.refund import Figures, Outcome
 from worker.schedule import window_end
 
 #: The answer's bound of ``outTradeNo``; the request's is 50.
@@ -166,6 +166,15 @@ class Baofu:
 
     def read_reply(self, facts: RefundFacts, answer: Answer) -> Outcome:
         return self._reader.read_reply(facts, answer)
+
+    def balance_question(self, facts: RefundFacts) -> Call:
+        """By the number that the refunds name the order by."""
+        number = facts.extra.get("originTradeNo")
+        named = {"originTradeNo": number} if number else {"originOutTradeNo": facts.order_no}
+        return self._call("order_balance_query", self._parties() | named)
+
+    def read_balance(self, facts: RefundFacts, answer: Answer) -> Figures:
+        return self._reader.read_balance(facts, answer)
 
     def open_notification(self, content_type: str, body: bytes) -> Notification:
         return self._reader.open_notification(body)

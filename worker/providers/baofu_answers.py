@@ -18,7 +18,7 @@ from worker.providers.formats import (
 )
 from worker.providers.http import Answer, form_fields
 from worker.providers.rsa import rsa_matches
-from worker.refund import Outcome, Verdict
+from worker.refund import Figures, Outcome, Verdict
 
 #: Definitely not executed (providers.md, "baofu"; so are the next two).
 _DEFINITIVE: Final = frozenset(
@@ -62,6 +62,9 @@ _STATES: Final = {
 }
 #: What the page's answer to a submission names the refund by, beside its number.
 _AMOUNTS: Final = ("refundAmt", "totalAmt")
+
+#: What an order's figures are made of.
+_FIGURES: Final = ("orderTotalAmt", "refundSuccessAmt", "refundProcessingAmt")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +110,20 @@ class Reader:
             _must_name(fields, "succAmt")
         _success_must_be_whole(facts, fields, state)
         return _outcome(verdict, fields)
+
+    def read_balance(self, facts: RefundFacts, answer: Answer) -> Figures:
+        """An order's figures, all of one answer, which add up; the question binds the order."""
+        fields = self._content(answer)
+        if isinstance(fields, Outcome):
+            raise NoAnswer(f"the call was not taken: {fields.code} {fields.message}")
+        _must_not_be_about_another(self.merchant, facts, fields)
+        if text_of(fields, "resultCode") != "SUCCESS":
+            code, message = (said(text_of(fields, name)) for name in ("errCode", "errMsg"))
+            raise NoAnswer(f"the order's figures were not given: {code} {message}")
+        total, refunded, under_way = (_fen(fields, name) for name in _FIGURES)
+        if refunded + under_way > total:
+            raise NoAnswer("the order's figures do not add up")
+        return Figures(refunded=refunded, left=total - refunded - under_way)
 
     def open_notification(self, body: bytes) -> Notification:
         """A form or JSON; Baofu's one key signs for all merchants, so the content must name us."""
@@ -217,6 +234,13 @@ def _must_not_be_about_another(
     for name, amount in amounts.items():
         if fields.get(name) is not None and fen_of(text_of(fields, name)) != amount:
             raise NoAnswer(f"the answer's {name} is {said(text_of(fields, name))!r}")
+
+
+def _fen(fields: dict[str, Any], name: str) -> int:
+    fen = fen_of(text_of(fields, name))
+    if fen is None:
+        raise NoAnswer(f"the answer's {name} is {said(text_of(fields, name))!r}")
+    return fen
 
 
 def _must_name(fields: dict[str, Any], *names: str) -> None:

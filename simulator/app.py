@@ -32,7 +32,7 @@ class ProviderHandler(RequestHandler):
     async def post(self, path: str) -> None:
         request = self.request
         content_type = request.headers.get("Content-Type", "")
-        raw = RawCall(path=path, content_type=content_type, body=request.body)
+        raw = RawCall(path=path, content_type=content_type, body=request.body, query=request.query)
         try:
             await handle(self.world, self.provider, raw, Line(self))
         except NoSuchPathError:

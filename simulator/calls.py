@@ -75,7 +75,9 @@ class Call:
 
     async def send(self, line: Line, said: Said) -> None:
         unsigned = self.fault.name == "bad_signature" and not self.provider.signs
-        await deliver("garbage" if unsigned else self.fault.delivery, line, said.answer)
+        open_to_all = self.fault.name == "token_refused" and not self.provider.has_tokens
+        spoilt = unsigned or open_to_all  # what cannot be wrong as named is spoilt another way
+        await deliver("garbage" if spoilt else self.fault.delivery, line, said.answer)
 
 
 async def handle(world: World, provider: Provider, raw: RawCall, line: Line) -> None:
@@ -89,7 +91,10 @@ async def handle(world: World, provider: Provider, raw: RawCall, line: Line) -> 
     except RefusedError as refused:
         await line.answer(_refuse(world, provider, refused).answer)
         return
-    if isinstance(request, Submit):
+    if isinstance(request, Said):
+        world.log.event("answered", provider=provider.name, path=raw.path, code=request.code)
+        await line.answer(request.answer)
+    elif isinstance(request, Submit):
         await _submit(world, provider, request, line)
     elif isinstance(request, OrderQuestion):
         await _balance(world, provider, request, line)
@@ -175,6 +180,10 @@ def _overlap(call: Call) -> list[str]:
 
 def _process(call: Call, act: Callable[[], Record | None]) -> tuple[Said, Json]:
     """What the provider says, and the facts of it for the log."""
+    if call.fault.name == "token_refused":
+        refused = RefusedError("token", "access_token check failed!", call.merchant, call.refund)
+        said = _refuse(call.world, call.provider, refused)
+        return said, {"processed": False, "code": said.code, "reason": refused.reason}
     if not call.fault.processed:
         return NOTHING, {"processed": False}
     try:

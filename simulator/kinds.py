@@ -34,7 +34,10 @@ SUBMIT_FAULTS = COMMON_FAULTS | {
     "redirect",
     "unknown_status",
     "late",
+    "token_refused",
 }
+#: Beside those that say ``_before``, faults under which the provider does nothing.
+UNPROCESSED = frozenset({"redirect", "token_refused"})
 QUERY_FAULTS = COMMON_FAULTS | {"not_found", "timeout", "reset", "http_500", "http_404"}
 #: What may go wrong with a notification, which is a call of the provider's own.
 NOTIFY_FAULTS = frozenset(
@@ -75,7 +78,7 @@ class Fault:
     @property
     def processed(self) -> bool:
         """Whether the provider acts on the request at all."""
-        return not self.name.endswith("_before") and self.name != "redirect"
+        return not self.name.endswith("_before") and self.name not in UNPROCESSED
 
     @property
     def delivery(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from simulator.providers.baofu import Baofu
 from simulator.providers.baofu_envelope import Merchant
 from simulator.providers.base import Provider
+from simulator.providers.guanaitong import App, Guanaitong
 from simulator.providers.hkrt import Hkrt
 from simulator.providers.quickpay import QuickPay
 
@@ -23,6 +24,8 @@ def read_providers(path: Path) -> dict[str, Provider]:
 
     ``hkrt``: ``access_key``. ``quickpay``: no merchants. ``baofu``: ``ter_id``, and two PEM files
     next to this one: ``public_key_file`` (the merchant's) and ``private_key_file`` (Baofu's own).
+    ``guanaitong``: ``appsecret``, and where they differ from its page's ``token_life_s`` and
+    ``tokens_an_hour``.
     """
     merchants = _load(path)
     for name, value in merchants.items():
@@ -80,8 +83,26 @@ def _baofu_merchant(mer_id: str, own: Any, path: Path) -> Merchant:
         raise MerchantsError(f"{path}: baofu merchant {mer_id!r}: {error}") from None
 
 
+def _make_guanaitong(merchants: dict[str, Any], path: Path) -> Provider:
+    return Guanaitong({appid: _app(appid, own, path) for appid, own in merchants.items()})
+
+
+def _app(appid: str, own: Any, path: Path) -> App:
+    where = f"{path}: guanaitong application {appid!r}"
+    if not isinstance(own, dict) or not isinstance(own.get("appsecret"), str):
+        raise MerchantsError(f"{where} has no appsecret text")
+    numbers = {name: own[name] for name in ("token_life_s", "tokens_an_hour") if name in own}
+    if set(own) - {"appsecret", *numbers}:
+        raise MerchantsError(f"{where} takes appsecret, token_life_s and tokens_an_hour")
+    for name, value in numbers.items():
+        if type(value) is not int or value < 1:
+            raise MerchantsError(f"{where}: {name} is {value!r}: an integer from 1 is needed")
+    return App(secret=own["appsecret"], **numbers)
+
+
 _MAKERS: dict[str, Callable[[dict[str, Any], Path], Provider]] = {
     "quickpay": _make_quickpay,
     "hkrt": _make_hkrt,
     "baofu": _make_baofu,
+    "guanaitong": _make_guanaitong,
 }

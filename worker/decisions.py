@@ -31,11 +31,14 @@ _ATTEMPT_AFTER: Final = {
     Verdict.NEVER_SENT: Attempt.NEVER_SENT,
     Verdict.BUSY: Attempt.BUSY,
     Verdict.MISCONFIGURED: Attempt.BUSY,
+    Verdict.TOKEN: Attempt.BUSY,
     Verdict.FUNDS: Attempt.REJECTED,
     Verdict.REJECTED: Attempt.REJECTED,
     Verdict.PENDING: Attempt.PENDING,
     Verdict.SUCCEEDED: Attempt.SUCCEEDED,
 }
+#: The attempt was not executed, and the refund goes again under its number.
+_AGAIN: Final = frozenset({Verdict.NEVER_SENT, Verdict.BUSY, Verdict.MISCONFIGURED, Verdict.TOKEN})
 #: What is asked about, where a provider's own message says it of a final refund.
 _DISAGREES: Final = {
     FAILED: frozenset({Verdict.SUCCEEDED, Verdict.PENDING, Verdict.KNOWN}),
@@ -77,15 +80,26 @@ def resubmit(standing: Standing) -> Change:
 
 
 def decide_answer(
-    standing: Standing, attempt: int, was: Attempt, outcome: Outcome, rules: Rules
+    standing: Standing,
+    attempt: int,
+    was: Attempt,
+    outcome: Outcome,
+    rules: Rules,
+    *,
+    said_before: str | None = None,
 ) -> Change | None:
-    """T3: what the answer to attempt number ``attempt``, which ``was``, changes; None: nothing."""
+    """T3: what the answer to attempt number ``attempt``, which ``was``, changes; None: nothing.
+
+    ``said_before`` is the code of the answer to the attempt sent before this one, if any.
+    """
     if outcome.verdict is Verdict.SUCCEEDED:
         return absorb(standing, Attempt.SUCCEEDED)
     after = _close_attempt(standing, was, outcome.verdict)
     becomes = _ATTEMPT_AFTER.get(outcome.verdict, Attempt.UNKNOWN)
     if attempt != standing.attempt or standing.state not in (SUBMITTING, UNKNOWN):
         return _note_late(standing, after, becomes)
+    if outcome.verdict in _AGAIN:
+        return _queued_again(after, outcome, becomes, said_before)
     return _answered(after, outcome, rules, becomes)
 
 
@@ -192,15 +206,22 @@ def _note_late(before: Standing, after: Standing, becomes: Attempt) -> Change | 
     return Change(event="late_answer", standing=after, attempt=becomes)
 
 
+def _queued_again(
+    after: Standing, outcome: Outcome, becomes: Attempt, said_before: str | None
+) -> Change:
+    """A new token that is refused like the one before it is no accident: the account is paused."""
+    verdict = outcome.verdict
+    twice = verdict is Verdict.TOKEN and said_before == outcome.code
+    return Change(
+        event=verdict,
+        standing=replace(after, state=QUEUED),
+        attempt=becomes,
+        pauses=twice or verdict is Verdict.MISCONFIGURED,
+    )
+
+
 def _answered(after: Standing, outcome: Outcome, rules: Rules, becomes: Attempt) -> Change:
     verdict = outcome.verdict
-    if verdict in (Verdict.NEVER_SENT, Verdict.BUSY, Verdict.MISCONFIGURED):
-        return Change(
-            event=verdict,
-            standing=replace(after, state=QUEUED),
-            attempt=becomes,
-            pauses=verdict is Verdict.MISCONFIGURED,
-        )
     if verdict in (Verdict.REJECTED, Verdict.FUNDS):
         return _rejected(after, verdict, rules)
     if verdict is Verdict.PENDING:

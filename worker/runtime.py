@@ -18,10 +18,11 @@ from worker.errors import Refused
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.orders import ensure_account
 from worker.order_lock import OrderLocks
-from worker.providers.base import Notifies, Provider, load_provider
+from worker.providers.base import Notifies, Personal, Provider, load_provider
 from worker.providers.http import Wire
 from worker.rate_limits import RateLimits
 from worker.refund import Rules
+from worker.tokens import Tokens
 from worker.webhooks import Webhooks
 
 #: Questions a process asks at once, over all accounts.
@@ -74,6 +75,7 @@ class Runtime:
     lines: Mapping[str, Line]
     locks: OrderLocks
     limits: RateLimits
+    tokens: Tokens
     askers: ThreadPoolExecutor
     couriers: Couriers = field(default_factory=Couriers)
 
@@ -92,6 +94,13 @@ class Runtime:
     def limited(self) -> bool:
         """Whether any account has a rate limit."""
         return any(line.account.rate_limit for line in self.lines.values())
+
+    @cached_property
+    def personal_names(self) -> frozenset[str]:
+        """The fields of any account's provider that say who a person is."""
+        providers = (line.provider for line in self.lines.values())
+        named = (one.personal for one in providers if isinstance(one, Personal))
+        return frozenset().union(*named)
 
     @property
     def longest_lease_s(self) -> float:
@@ -145,6 +154,7 @@ def build_runtime(settings: Settings) -> Runtime:
         lines=lines,
         locks=OrderLocks(settings.redis()),
         limits=RateLimits(settings.redis()),
+        tokens=Tokens(settings.redis()),
         askers=ThreadPoolExecutor(ASKERS, thread_name_prefix="asker"),
     )
 

@@ -67,6 +67,7 @@ class Baofu:
     name = "baofu"
     prefix = "/bf"
     signs = True
+    has_tokens = False
 
     def __init__(self, merchants: Mapping[str, Merchant]) -> None:
         self._merchants = merchants

@@ -20,6 +20,8 @@ class RawCall:
     path: str
     content_type: str
     body: bytes
+    #: Of the URL, without its question mark.
+    query: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +142,14 @@ class Provider(Protocol):
     prefix: str
     #: Whether answers carry a signature.
     signs: bool
+    #: Whether calls need an access token.
+    has_tokens: bool
 
-    def read(self, call: RawCall) -> Submit | Query | OrderQuestion:
-        """The request in the simulator's words; RefusedError or NoSuchPathError."""
+    def read(self, call: RawCall) -> Submit | Query | OrderQuestion | Said:
+        """The request in the simulator's words; RefusedError or NoSuchPathError.
+
+        What is no refund's business, such as a token, is answered by the module itself.
+        """
 
     def takes_on(self, known: Record | None, others: list[Record]) -> bool:
         """Whether a submit is processed, rather than answered from what is known of its number.

@@ -46,6 +46,7 @@ class Hkrt:
     name = "hkrt"
     prefix = "/hk"
     signs = True
+    has_tokens = False
 
     def __init__(self, access_keys: Mapping[str, str]) -> None:
         self._access_keys = access_keys

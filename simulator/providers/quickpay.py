@@ -40,6 +40,7 @@ class QuickPay:
     name = "quickpay"
     prefix = "/qp"
     signs = False
+    has_tokens = False
 
     def read(self, call: RawCall) -> Submit | Query:
         if call.path not in _READERS:

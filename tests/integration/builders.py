@@ -23,6 +23,7 @@ from worker.refund import Outcome, Verdict
 from worker.runtime import Runtime, build_lines, suspended_clock
 from worker.steps.intake import Accepted, take_job
 from worker.steps.submit import Intent, claim_next, settle
+from worker.tokens import Tokens
 
 MINUTE = timedelta(minutes=1)
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -130,13 +131,16 @@ def open_shop(
     with timed.write() as connection:
         for name, line in lines.items():
             ensure_account(connection, name, line.account.provider, line.provider.merchant)
-    locks, limits = OrderLocks(redis_url), RateLimits(redis_url)
+    locks, limits, tokens = OrderLocks(redis_url), RateLimits(redis_url), Tokens(redis_url)
     with ThreadPoolExecutor(4) as askers:
-        runtime = Runtime(ledger=timed, lines=lines, locks=locks, limits=limits, askers=askers)
+        runtime = Runtime(
+            ledger=timed, lines=lines, locks=locks, limits=limits, tokens=tokens, askers=askers
+        )
         yield Shop(runtime=runtime, clock=clock)
     runtime.couriers.close()
     locks.close()
     limits.close()
+    tokens.close()
     for line in lines.values():
         line.wire.close()
         line.webhooks.close()

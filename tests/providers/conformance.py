@@ -6,20 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
-from tests.providers.harness import OWN_OPTIONS, account, facts, read_both
-from tests.simulator.harness import Sim
+from tests.providers.harness import OWN_OPTIONS, account, facts
+from tests.simulator.harness import APPID, Sim
 from worker.errors import NoAnswer
-from worker.providers.base import Provider, RefundFacts, load_provider
-from worker.providers.http import Answer, Wire
+from worker.providers.base import Provider, RefundFacts, Tokened, load_provider
+from worker.providers.http import Answer, Call, Wire
 from worker.refund import Outcome, Verdict
 
 #: No provider's window has passed since.
 PAID_AT: Final = datetime.now(UTC) - timedelta(days=1)
 #: Waits for an answer that will come, and for one that will not.
-PATIENT: Final = {"connect_timeout_s": 5.0, "read_timeout_s": 10.0, "total_timeout_s": 10.0}
-IMPATIENT: Final = {"connect_timeout_s": 5.0, "read_timeout_s": 0.4, "total_timeout_s": 0.6}
+PATIENT: Final[dict[str, Any]] = {
+    "connect_timeout_s": 5.0,
+    "read_timeout_s": 10.0,
+    "total_timeout_s": 10.0,
+}
+IMPATIENT: Final[dict[str, Any]] = {
+    "connect_timeout_s": 5.0,
+    "read_timeout_s": 0.4,
+    "total_timeout_s": 0.6,
+}
 #: Verdicts after which the refund is asked about, and nothing is final.
 UNDECIDED: Final = frozenset({Verdict.UNKNOWN, Verdict.KNOWN})
 ACCEPTED: Final = UNDECIDED | {Verdict.PENDING}
@@ -52,6 +61,7 @@ SUBMIT_FAULTS: Final = {
         "bad_signature",
         "wrong_amount",
         "wrong_number",
+        "token_refused",
     ],
     "no answer",
 )
@@ -92,6 +102,18 @@ class Subject:
     synchronous: bool = True
     #: The module's own settings, beside those of the harness.
     options: tuple[tuple[str, Any], ...] = ()
+    #: What the numbers of its refunds begin with.
+    prefix_no: str = ""
+    #: An answer to a submission names neither number nor amount, one to a question no number.
+    names_nothing: bool = False
+    #: Where its answers are of another kind than the tables say.
+    submit_faults: tuple[tuple[str, str], ...] = ()
+    query_faults: tuple[tuple[str, str], ...] = ()
+
+    def judgement(self, table: dict[str, str], fault: str) -> str:
+        """What has to become of a call under a fault."""
+        own = self.submit_faults if table is SUBMIT_FAULTS else self.query_faults
+        return dict(own).get(fault, table[fault])
 
     def connect(self, sim: Sim, **waits: Any) -> Connected:
         settings = account(self.name, sim.url + self.prefix, **dict(self.options), **waits)
@@ -103,11 +125,25 @@ SUBJECTS: Final = [
     Subject(name="quickpay", prefix="/qp"),
     Subject(name="hkrt", prefix="/hk"),
     Subject(name="baofu", prefix="/bf/api", synchronous=False),
+    Subject(
+        name="guanaitong",
+        prefix="/gat",
+        options=(("definitive_codes", [1000210900]),),
+        prefix_no=APPID,
+        names_nothing=True,
+        submit_faults=(
+            ("wrong_amount", "final"),
+            ("wrong_number", "final"),
+            ("unknown_status", "no answer"),
+            ("token_refused", "token"),
+        ),
+        query_faults=(("wrong_number", "final"),),
+    ),
 ]
 assert {subject.name for subject in SUBJECTS} == set(OWN_OPTIONS)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Connected:
     """A provider module and the wire to the simulator."""
 
@@ -117,23 +153,54 @@ class Connected:
 
     def submit(self, refund: RefundFacts) -> Outcome | None:
         """What a submission shows; None where there was no answer."""
-        call = self.provider.submission(refund)
         try:
-            return self.provider.read_submission(refund, self.wire.post(call))
+            return self.provider.read_submission(
+                refund, self.post(self.provider.submission(refund))
+            )
         except NoAnswer:
             return None
 
     def ask(self, refund: RefundFacts) -> Outcome | None:
         """What a question shows; None where there was no answer."""
-        call = self.provider.question(refund)
         try:
-            return self.provider.read_reply(refund, self.wire.post(call))
+            return self.provider.read_reply(refund, self.post(self.provider.question(refund)))
         except NoAnswer:
             return None
 
-    def both(self, refund: RefundFacts, answer: Answer) -> list[Outcome | None]:
-        """What one answer shows, read as that to a submission and to a question."""
-        return read_both(self.provider, refund, answer)
+    def post(self, call: Call) -> Answer:
+        """The answer to a call, which is let in by a token where it needs one."""
+        if isinstance(self.provider, Tokened):
+            call = self.provider.with_token(call, self.token)
+        return self.wire.post(call)
+
+    @cached_property
+    def token(self) -> str:
+        """One for all calls; it is got with patience, whatever the wire's."""
+        assert isinstance(self.provider, Tokened)
+        wire = Wire(account(self.subject.name, **PATIENT))
+        try:
+            return self.provider.read_token(wire.post(self.provider.token_call())).value
+        finally:
+            wire.close()
+
+    def answers(self, refund: RefundFacts) -> list[Answer]:
+        """The answers to a submission and to a question."""
+        return [self.post(call) for call in self._calls(refund)]
+
+    def _calls(self, refund: RefundFacts) -> Iterator[Call]:
+        yield self.provider.submission(refund)
+        yield self.provider.question(refund)
+
+    def read(self, refund: RefundFacts, answers: list[Answer]) -> list[Outcome | None]:
+        """What such answers show; None: no answer."""
+        readers = (self.provider.read_submission, self.provider.read_reply)
+        outcomes: list[Outcome | None] = []
+        for read, answer in zip(readers, answers, strict=True):
+            try:
+                outcomes.append(read(refund, answer))
+            except NoAnswer:
+                outcomes.append(None)
+        return outcomes
 
 
 @contextmanager
@@ -157,17 +224,25 @@ def assert_judged(outcome: Outcome | None, judgement: str, final: frozenset[Verd
         assert outcome is None
         return
     assert outcome is not None
-    expected = {"final": final, "undecided": UNDECIDED, "not found": {Verdict.NOT_FOUND}}
+    expected = {
+        "final": final,
+        "undecided": UNDECIDED,
+        "not found": {Verdict.NOT_FOUND},
+        "token": {Verdict.TOKEN},
+    }
     assert outcome.verdict in expected[judgement]
 
 
 def knowing(refund: RefundFacts, outcome: Outcome | None) -> RefundFacts:
-    """The refund with the provider's own number of it."""
+    """The refund with the provider's own number of it, where an outcome has it."""
     number = outcome.provider_refund_no if outcome else None
-    return replace(refund, provider_refund_no=number)
+    return replace(refund, provider_refund_no=number or refund.provider_refund_no)
 
 
-def refund_of(number: str, **more: Any) -> RefundFacts:
-    """A refund of an order of its own, with what any provider finds mandatory."""
-    values = {"order_no": f"O{number}", "reason": "七天无理由", "paid_at": PAID_AT} | more
-    return facts(refund_no=number, **values)
+def refund_of(number: str, first: str = "", **more: Any) -> RefundFacts:
+    """A refund of an order of its own, with what any provider finds mandatory.
+
+    ``first`` is what its numbers have to begin with.
+    """
+    values = {"order_no": f"{first}O{number}", "reason": "七天无理由", "paid_at": PAID_AT} | more
+    return facts(refund_no=f"{first}{number}", **values)

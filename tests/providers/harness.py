@@ -20,7 +20,7 @@ from config.accounts import Account
 from simulator.providers.baofu_envelope import Merchant
 from simulator.providers.baofu_envelope import signature as baofu_signature
 from simulator.providers.hkrt import signature
-from tests.simulator.harness import BAOFU_KEYS
+from tests.simulator.harness import APPID, BAOFU_KEYS, GAT_SECRET
 from worker.errors import NoAnswer
 from worker.providers.base import Provider, RefundFacts
 from worker.providers.http import Answer, Call, Wire
@@ -40,6 +40,7 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
         "private_key": f"file:{BAOFU_KEYS / 'merchant.pem'}",
         "provider_public_key": f"file:{BAOFU_KEYS / 'baofu.pub.pem'}",
     },
+    "guanaitong": {"appid": APPID, "appsecret": GAT_SECRET, "exists_codes": [1000210777]},
 }
 #: A whole answer.
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

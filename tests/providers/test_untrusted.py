@@ -63,16 +63,28 @@ RIGHT: dict[str, Any] = {
         "succAmt": REFUND.amount,
         "errMsg": "“OK”",
     },
+    "guanaitong": {"code": 0, "msg": "“OK”", "data": "2018070820000016"},
+    "guanaitong, asked": {
+        "code": 0,
+        "msg": "“OK”",
+        "data": {"refundStatus": 1, "refundAmount": "0.50", "refundTime": "2026-01-05 10:30:00"},
+    },
 }
-#: What a right answer to a submission shows; Baofu's is the acceptance alone.
-AT_ONCE = {"baofu": Verdict.PENDING}
-PROVIDERS = {name: load_provider(account(name)) for name in RIGHT}
+#: What a right answer shows that is not the same success to submission and question: Baofu's is
+#: the acceptance alone to the one, and Guanaitong's have a shape for each.
+SHOWN = {
+    "baofu": [Verdict.PENDING, Verdict.SUCCEEDED],
+    "guanaitong": [Verdict.SUCCEEDED],
+    "guanaitong, asked": [Verdict.SUCCEEDED],
+}
+PROVIDERS = {name: load_provider(account(name.partition(",")[0])) for name in RIGHT}
 #: Values that occur in right answers, in right places and wrong ones.
 TELLING: list[Any] = [
     *(None, "", 0, 1, 2, 3, "1", "2", "3", True, False, [], {}, 10000, "10000", 10404),
     *("SUCCESS", "NOT_FOUND", "REFUNDED", "REFUNDFAILED", "CREATE", "refunded"),
     *("0.50", "-0.50", "0.5", "0.51", "50", "5e1", 50, 51, -50, 5000, "1E2"),
     *("REFUND0001", "REFUND0002", "ORDER0001", "ORDER0002", "WX1", "WX2"),
+    *("1000210777", 1000210404, 1000210003, 1000210004, "退款号已存在"),
     *("FAIL", "REFUND", "REFUND_ERROR", "ABNORMAL", "RISK_REFUSED", "ORDER_NOT_EXIST"),
 ]
 JSON = st.recursive(
@@ -148,10 +160,22 @@ def bears_out_baofu(answer: dict[str, Any], verdict: Verdict) -> bool:
     return answer["refundState"] == "SUCCESS" and is_fen(answer["succAmt"], yuan=False)
 
 
+def bears_out_guanaitong(answer: dict[str, Any], verdict: Verdict) -> bool:
+    """The answer to a submission names nothing, so its code and its number have to do."""
+    code, data = str(answer["code"]), answer.get("data")
+    if verdict is Verdict.SUCCEEDED and isinstance(data, str):
+        return code == "0" and bool(data.strip())
+    status = {Verdict.SUCCEEDED: "1", Verdict.REJECTED: "2"}[verdict]
+    right = str(answer["data"]["refundStatus"]) == status
+    return code == "0" and right and is_fen(answer["data"]["refundAmount"], yuan=True)
+
+
 BEARS_OUT: dict[str, Callable[[dict[str, Any], Verdict], bool]] = {
     "quickpay": bears_out_quickpay,
     "hkrt": bears_out_hkrt,
     "baofu": bears_out_baofu,
+    "guanaitong": bears_out_guanaitong,
+    "guanaitong, asked": bears_out_guanaitong,
 }
 
 
@@ -175,10 +199,8 @@ def spoilt(draw: st.DrawFn, name: str) -> dict[str, Any]:
 @names
 def test_a_right_answer_is_a_success(name: str) -> None:
     outcomes = shown(PROVIDERS[name], body_of(name, json.dumps(RIGHT[name])))
-    assert [outcome.verdict for outcome in outcomes] == [
-        AT_ONCE.get(name, Verdict.SUCCEEDED),
-        Verdict.SUCCEEDED,
-    ]
+    expected = SHOWN.get(name, [Verdict.SUCCEEDED, Verdict.SUCCEEDED])
+    assert [outcome.verdict for outcome in outcomes] == expected
 
 
 @names

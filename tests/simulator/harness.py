@@ -20,6 +20,8 @@ from simulator.providers.hkrt import signature
 
 KEY = "123456789ABCDEF"
 ROOT = Path(__file__).parents[2]
+#: An application of Guanaitong, and its secret.
+APPID, GAT_SECRET = "10000001", "SECRET-OF-GUANAITONG"
 #: Keys of the tests alone, both halves of both sides.
 BAOFU_KEYS = ROOT / "tests" / "providers" / "keys"
 MERCHANTS = {
@@ -31,6 +33,11 @@ MERCHANTS = {
             "public_key_file": str(BAOFU_KEYS / "merchant.pub.pem"),
             "private_key_file": str(BAOFU_KEYS / "baofu.pem"),
         }
+    },
+    "guanaitong": {
+        APPID: {"appsecret": GAT_SECRET, "tokens_an_hour": 100_000},
+        #: As many tokens as at the real one, which live for two seconds.
+        f"{APPID}9": {"appsecret": GAT_SECRET, "token_life_s": 2},
     },
 }
 #: The fields of ``RefundResultInfo`` in the example of seed 000.

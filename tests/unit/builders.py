@@ -68,10 +68,12 @@ def answered(
     attempt: int | None = None,
     was: Attempt = Attempt.STARTED,
     rules: Rules = RULES,
+    said_before: str | None = None,
 ) -> Change | None:
     """What an answer to the attempt (the latest, if none is named) changes."""
     number = standing.attempt if attempt is None else attempt
-    return decide_answer(standing, number, was, Outcome(verdict=verdict), rules)
+    outcome = Outcome(verdict=verdict, code=verdict)
+    return decide_answer(standing, number, was, outcome, rules, said_before=said_before)
 
 
 def asked(

@@ -48,6 +48,7 @@ TURNED_AWAY = {
     "reject": Verdict.REJECTED,
     "busy": Verdict.BUSY,
     "misconfigured": Verdict.MISCONFIGURED,
+    "token": Verdict.TOKEN,
     "funds": Verdict.FUNDS,
 }
 #: Answers to a submission whose number is in the book already.
@@ -74,6 +75,7 @@ CLOSING = (
     Verdict.NEVER_SENT,
     Verdict.BUSY,
     Verdict.MISCONFIGURED,
+    Verdict.TOKEN,
     Verdict.FUNDS,
     Verdict.REJECTED,
 )

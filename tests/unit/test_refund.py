@@ -35,6 +35,7 @@ CLOSING = [
     Verdict.NEVER_SENT,
     Verdict.BUSY,
     Verdict.MISCONFIGURED,
+    Verdict.TOKEN,
     Verdict.FUNDS,
     Verdict.REJECTED,
 ]
@@ -140,6 +141,7 @@ def test_a_queued_refund_that_was_never_sent_can_be_canceled() -> None:
         Standing(state=State.QUEUED),
         after(answered(first_sent(), Verdict.NEVER_SENT)),
         after(answered(first_sent(), Verdict.BUSY)),
+        after(answered(first_sent(), Verdict.TOKEN)),
     ):
         assert after(cancel(standing)).state is State.CANCELED
 
@@ -158,6 +160,7 @@ def test_nothing_but_a_queued_refund_can_be_canceled(state: State) -> None:
         (Verdict.NEVER_SENT, State.QUEUED),
         (Verdict.BUSY, State.QUEUED),
         (Verdict.MISCONFIGURED, State.QUEUED),
+        (Verdict.TOKEN, State.QUEUED),
         (Verdict.FUNDS, State.FAILED),
         (Verdict.UNKNOWN, State.UNKNOWN),
         (Verdict.KNOWN, State.UNKNOWN),
@@ -259,6 +262,24 @@ def test_only_a_misconfigured_account_is_paused_and_its_refund_goes_again(
     if change.pauses:
         assert change.standing == Standing(state=State.QUEUED, attempt=1)
         assert change.attempt is Attempt.BUSY
+
+
+@pytest.mark.parametrize(
+    ("said_before", "pauses"), [(None, False), ("unknown", False), ("token", True)]
+)
+def test_a_token_that_is_refused_twice_running_pauses_the_account(
+    said_before: str | None, pauses: bool
+) -> None:
+    change = answered(first_sent(), Verdict.TOKEN, said_before=said_before)
+    assert change is not None
+    assert change.pauses is pauses
+    assert change.standing == Standing(state=State.QUEUED, attempt=1)
+    assert change.attempt is Attempt.BUSY
+
+
+@pytest.mark.parametrize("state", sorted(State))
+def test_a_token_that_is_refused_to_a_question_changes_nothing(state: State) -> None:
+    assert asked(Standing(state=state, attempt=1, sent=1, open_sent=1), Verdict.TOKEN) is None
 
 
 def test_what_an_old_attempt_found_misconfigured_pauses_nothing() -> None:

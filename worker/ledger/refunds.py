@@ -125,6 +125,22 @@ def get_attempt(connection: Connection, refund_id: int, number: int) -> AttemptR
     return attempt_of(row.one())
 
 
+def said_before(connection: Connection, refund_id: int, number: int) -> str | None:
+    """The code of the answer to the latest attempt before ``number`` that was sent at all."""
+    found = connection.execute(
+        select(attempts.c.code)
+        .where(
+            attempts.c.refund_id == refund_id,
+            attempts.c.number < number,
+            attempts.c.status != Attempt.NEVER_SENT,
+        )
+        .order_by(attempts.c.number.desc())
+        .limit(1)
+    )
+    code: str | None = found.scalar()
+    return code
+
+
 def finish_attempt(
     connection: Connection, refund_id: int, number: int, values: dict[str, Any]
 ) -> None:

@@ -94,6 +94,14 @@ class Markets(Protocol):
         """What of a checked request's amount is marketing, in fen: less than the amount."""
 
 
+@runtime_checkable
+class Personal(Protocol):
+    """A provider some of whose fields say who a person is; they never travel in a task."""
+
+    #: Their names, as a request's ``extra`` spells them.
+    personal: frozenset[str]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
     """What a provider lets an application in by, for a while."""
@@ -106,6 +114,8 @@ class Token:
 class Tokened(Protocol):
     """A provider whose calls carry an access token, which all workers share."""
 
+    #: Whom the token lets in.
+    merchant: str
     #: Most tokens that it hands out an hour.
     tokens_an_hour: int
 

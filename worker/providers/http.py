@@ -8,6 +8,7 @@ cannot be trusted. There is no third.
 import logging
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Final
@@ -73,7 +74,7 @@ def form_fields(body: bytes) -> dict[str, str]:
     return fields
 
 
-def _always() -> None:
+def always() -> None:
     """The gate of a question: nothing forbids asking."""
 
 
@@ -91,12 +92,12 @@ class Wire:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._adapter = BoundedAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
+        self._adapter = _new_adapter()
 
     def post(
         self,
         call: Call,
-        gate: Callable[[], None] = _always,
+        gate: Callable[[], None] = always,
         allows: Callable[[str], bool] = _anywhere,
     ) -> Answer:
         """Send once and read the answer.
@@ -125,11 +126,17 @@ class Wire:
             current_budget.reset(token)
 
     def _exchange(self, call: Call) -> Answer:
+        if not call.fresh:
+            return self._through(self._adapter, call)
+        with closing(_new_adapter()) as adapter:
+            return self._through(adapter, call)
+
+    def _through(self, adapter: BoundedAdapter, call: Call) -> Answer:
         request = requests.PreparedRequest()
         headers = {"Accept-Encoding": "identity", "User-Agent": "refundry", **call.headers}
         request.prepare(method="POST", url=call.url, headers=headers, data=call.body)
         timeouts = (self._account.connect_timeout_s, self._account.read_timeout_s)
-        response = self._adapter.send(request, stream=True, timeout=timeouts, verify=True)
+        response = adapter.send(request, stream=True, timeout=timeouts, verify=True)
         with response:
             body = _read_all(response.raw)
             body = _decoded(body, response.headers.get("Content-Encoding", "identity"))
@@ -144,6 +151,10 @@ def _kind_of_failure(budget: Budget) -> type[NotSent] | type[NoAnswer]:
     if budget.sending:
         return NoAnswer
     return NotSent if budget.reached else Unreached
+
+
+def _new_adapter() -> BoundedAdapter:
+    return BoundedAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
 
 
 def _read_all(raw: Any) -> bytes:

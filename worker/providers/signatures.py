@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -50,3 +51,20 @@ def md5_matches(fields: dict[str, Any], key: str) -> bool:
         hmac.compare_digest(md5_sign(fields, key, drop_nested_sign=drop).encode(), given.encode())
         for drop in (False, True)
     )
+
+
+def sha1_sign(fields: Mapping[str, str], secret: str) -> str:
+    """The lower-case SHA-1 of raw ``k=v`` joined with ``&``, the secret being one of them.
+
+    Sorted by ASCII; ``sign`` is left out, an empty value is not (providers.md, "guanaitong").
+    """
+    signed = {name: value for name, value in fields.items() if name != "sign"}
+    signed["appsecret"] = secret
+    text = "&".join(f"{name}={signed[name]}" for name in sorted(signed))
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def sha1_matches(fields: Mapping[str, str], secret: str) -> bool:
+    """Whether ``sign`` is right, over the values as they came."""
+    given = fields.get("sign", "")
+    return hmac.compare_digest(sha1_sign(fields, secret).encode(), given.encode())

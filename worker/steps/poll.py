@@ -13,6 +13,7 @@ from worker.ledger.refunds import accounts_with_questions, claim_questions, coun
 from worker.ledger.rows import Order, Refund
 from worker.refund import Change, Outcome, Question, Verdict
 from worker.runtime import ASKERS, Line, Runtime
+from worker.steps.exchange import exchange
 from worker.steps.record import record
 from worker.steps.scene import lock_scene
 from worker.steps.submit import facts_of
@@ -98,7 +99,7 @@ def _claim(runtime: Runtime, line: Line, limit: int) -> list[Claimed]:
 def _ask_safely(runtime: Runtime, claimed: Claimed) -> int | None:
     """The order to wake, if any. What fails here is asked again when the claim runs out."""
     try:
-        outcome = ask(claimed)
+        outcome = ask(runtime, claimed)
         return claimed.order.id if apply(runtime, claimed, outcome) else None
     except ServiceAway as error:
         _log.warning("poll.answer_not_committed", error=str(error))
@@ -107,12 +108,17 @@ def _ask_safely(runtime: Runtime, claimed: Claimed) -> int | None:
     return None
 
 
-def ask(claimed: Claimed) -> Outcome:
+def ask(runtime: Runtime, claimed: Claimed) -> Outcome:
     """Ask the provider; a question that failed is an unknown outcome."""
     line, facts = claimed.line, facts_of(claimed.order, claimed.refund)
+    provider = line.provider
     try:
-        answer = line.wire.post(line.provider.question(facts))
-        return line.provider.read_reply(facts, answer)
+        return exchange(
+            runtime,
+            line,
+            lambda: provider.question(facts),
+            lambda answer: provider.read_reply(facts, answer),
+        )
     except (NotSent, NoAnswer) as error:
         return Outcome(verdict=Verdict.UNKNOWN, code="no_answer", message=str(error))
 

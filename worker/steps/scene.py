@@ -96,7 +96,7 @@ def _not_too_early(scene: Scene, attempt: int, due: datetime) -> datetime:
 
 def _send_at(scene: Scene, change: Change) -> datetime:
     account, now = scene.line.account, scene.now
-    if change.event in ("never_sent", "busy", "misconfigured"):
+    if change.event in ("never_sent", "busy", "misconfigured", "token"):
         unsent = change.standing.attempt - change.standing.sent
         return next_send(account, unsent - 1, now)
     if change.event == "waiting_for_funds":

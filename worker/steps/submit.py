@@ -23,15 +23,16 @@ from worker.ledger.refunds import (
     head_of_order,
     insert_attempt,
     may_still_send,
+    said_before,
     update_refund,
 )
 from worker.ledger.rows import Breaker, Order, Refund
 from worker.providers.base import RefundFacts
-from worker.providers.http import Call
 from worker.refund import Attempt, Case, Outcome, Verdict
 from worker.runtime import Line, Runtime, suspended_clock
 from worker.schedule import window_end
 from worker.steps import breaker
+from worker.steps.exchange import exchange
 from worker.steps.record import record
 from worker.steps.scene import Scene, lock_scene
 from worker.steps.turn import has_room, has_work, turn_of
@@ -163,9 +164,15 @@ def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
     def gate() -> None:
         _last_check(runtime, intent)
 
+    provider = line.provider
     try:
-        answer = line.wire.post(_build_call(line, facts), gate)
-        return line.provider.read_submission(facts, answer)
+        return exchange(
+            runtime,
+            line,
+            lambda: provider.submission(facts),
+            lambda answer: provider.read_submission(facts, answer),
+            gate,
+        )
     except Unreached as error:
         return _unanswered(Verdict.NEVER_SENT, "unreached", str(error))
     except NotSent as error:
@@ -181,17 +188,6 @@ def _unanswered(verdict: Verdict, code: str, message: str) -> Outcome:
     return Outcome(verdict=verdict, code=code, message=message, unanswered=True)
 
 
-def _build_call(line: Line, facts: RefundFacts) -> Call:
-    """The call; what fails while it is built was provably not sent."""
-    try:
-        return line.provider.submission(facts)
-    except NotSent:
-        raise
-    except Exception as error:
-        _log.exception("submit.call_not_built", refund_no=facts.refund_no)
-        raise NotSent(f"the call could not be built: {type(error).__name__}") from error
-
-
 def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
     """T3: write the outcome down, if it still counts; True if the order has work to do now."""
     with runtime.ledger.write() as connection:
@@ -201,7 +197,12 @@ def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
         breaker.count(scene, intent.breaker, outcome)
         attempt = get_attempt(connection, intent.refund.id, intent.number)
         change = decide_answer(
-            scene.refund.standing, intent.number, attempt.status, outcome, intent.line.rules
+            scene.refund.standing,
+            intent.number,
+            attempt.status,
+            outcome,
+            intent.line.rules,
+            said_before=said_before(connection, intent.refund.id, intent.number),
         )
         if change is None:
             return False

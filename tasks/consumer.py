@@ -11,6 +11,7 @@ from celery.worker.consumer import Consumer
 
 from worker.destinations import without_url
 from worker.errors import Refused, ServiceAway
+from worker.personal import masked
 from worker.runtime import get_runtime
 from worker.steps.refuse import refuse
 
@@ -37,7 +38,7 @@ class RecordingConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         def handle_or_record(message: Any) -> None:
             try:
                 _check_shape(message)
-                _hide_urls(message)
+                _hide_private(message)
                 handle(message)
             except _MALFORMED as error:
                 self._let_go(message, error)
@@ -74,16 +75,24 @@ def _check_shape(message: Any) -> None:
             raise ValueError("its body is not [args, kwargs, options]")
 
 
-def _hide_urls(message: Any) -> None:
+def _hide_private(message: Any) -> None:
     """Flower and the log show these two headers, which the producer wrote."""
     try:
         args, kwargs, _ = message.payload
     except Exception:
         args, kwargs = (), {}
     if message.headers.get("kwargsrepr"):
-        message.headers["kwargsrepr"] = saferepr(without_url(kwargs), _MAX_SHOWN)
+        message.headers["kwargsrepr"] = saferepr(_shown(kwargs), _MAX_SHOWN)
     if args:  # no task of ours takes any
         message.headers["argsrepr"] = "(...)"
+
+
+def _shown(kwargs: Any) -> Any:
+    """Without the paths of URLs and without personal data; nothing where it cannot be told."""
+    try:
+        return masked(without_url(kwargs), get_runtime().personal_names)
+    except Exception:  # the handler says what is wrong
+        return {}
 
 
 def _recorded(message: Any, error: Exception) -> bool:

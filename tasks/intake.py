@@ -12,6 +12,7 @@ from worker.errors import Refused, ServiceAway
 from worker.runtime import Runtime, get_runtime
 from worker.steps.command import resubmit_refund
 from worker.steps.intake import take_job
+from worker.steps.personal import refuse_personal
 from worker.steps.refuse import refuse
 from worker.wake import wake
 
@@ -35,6 +36,8 @@ def resubmit(*args: Any, **job: Any) -> None:
 
 
 def _request(runtime: Runtime, job: Any) -> None:
+    if refuse_personal(runtime, TASK_REQUEST, job):
+        return
     accepted = take_job(runtime, TASK_REQUEST, job)
     if accepted is not None:
         wake([accepted.order_id])

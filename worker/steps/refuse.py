@@ -8,13 +8,17 @@ from refundry import Announce, Event
 from worker.destinations import without_url
 from worker.errors import Refused
 from worker.ledger import journal
+from worker.personal import masked
 from worker.runtime import Runtime
 from worker.steps.announce import announcement
 
 
 def refuse(runtime: Runtime, task: str, job: object, refusal: Refused) -> None:
-    """Record a refused job and announce the refusal where the job says where."""
-    target, shown = _target(runtime, job), without_url(job)
+    """Record a refused job and announce the refusal where the job says where.
+
+    Nothing personal is kept of it, whichever way it came.
+    """
+    target, shown = _target(runtime, job), masked(without_url(job), runtime.personal_names)
     with runtime.ledger.write() as connection:
         now = runtime.ledger.now(connection)
         journal.record_refused_job(connection, task, shown, refusal.code, str(refusal), now)

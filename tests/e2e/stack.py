@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import psutil
 
 from tests.e2e.service import Service, eventually
-from tests.simulator.harness import BAOFU_KEYS, KEY, Sim
+from tests.simulator.harness import APPID, BAOFU_KEYS, GAT_SECRET, KEY, Sim
 from worker.ledger import reports
 from worker.ledger.engine import Ledger, create_ledger_engine
 
@@ -33,7 +34,11 @@ poll_schedule_s = [50]
 #: The same for every refund of an order.
 PAID_AT = datetime.now(UTC) - timedelta(days=1)
 FINAL = {"succeeded", "failed", "canceled"}
-PROVIDERS = {"qp": "quickpay", "hk": "hkrt", "bf": "baofu"}
+PROVIDERS = {"qp": "quickpay", "hk": "hkrt", "bf": "baofu", "ga": "guanaitong"}
+#: What an account's numbers have to begin with.
+BEGINNINGS = {"ga": APPID}
+#: Accounts whose provider does not deduplicate, so that what it never saw is left to a person.
+NOT_SENT_AGAIN = {"ga"}
 _NUMBERS = count(1)
 
 Job = dict[str, Any]
@@ -49,8 +54,9 @@ class Stack:
 
     def job(self, account: str, order_no: str, amount: int, **more: Any) -> Job:
         """A refund with a number of its own."""
-        refund_no = f"{account}REFUND{next(_NUMBERS):08d}"
-        known = {"account": account, "order_no": order_no, "refund_no": refund_no}
+        begins = BEGINNINGS.get(account, "")
+        refund_no = f"{begins}{account}REFUND{next(_NUMBERS):08d}"
+        known = {"account": account, "order_no": begins + order_no, "refund_no": refund_no}
         known |= {"reason": "returned", "paid_at": PAID_AT.isoformat()}
         return {**known, "amount": amount, "order_amount": 1000} | more
 
@@ -113,6 +119,19 @@ class Stack:
             assert theirs["executions"] == (theirs["state"] == "succeeded"), theirs
         self.refundry("audit")
 
+    def compare_with_nothing(self, jobs: list[Job]) -> None:
+        """The provider never saw these and is not sent them again: each is a person's."""
+        for job in jobs:
+            number = job["refund_no"]
+            eventually(partial(self._is_left_to_a_person, number), f"{number} has a case")
+            assert self.sim.book(refund=number) == []
+            assert len(self.sim.log(event="submit_in", refund=number)) == 1
+        self.refundry("audit")
+
+    def _is_left_to_a_person(self, refund_no: str) -> bool:
+        row = self.exported()[refund_no]
+        return (row["state"], row["case"]) == ("unknown", "not_resendable")
+
     def overlaps(self) -> list[Any]:
         """Submissions that came while another refund of their order was under way."""
         return [event for event in self.sim.log(event="submit_in") if event["overlap"]]
@@ -139,6 +158,7 @@ def running(folder: Path, database_url: str, settings: str = "") -> Iterator[Sta
     times = TIMES + settings
     accounts = folder / "accounts.toml"
     (folder / "hkrt.key").write_text(KEY)
+    (folder / "guanaitong.key").write_text(GAT_SECRET)
     accounts.write_text(
         f'[accounts.qp]\nprovider = "quickpay"\nbase_url = "{sim.url}/qp"\n'
         f'store_no = "S1"\noperator = "ops"\n{times}\n'
@@ -148,6 +168,8 @@ def running(folder: Path, database_url: str, settings: str = "") -> Iterator[Sta
         f'mer_id = "100000"\nter_id = "100001"\n'
         f'private_key = "file:{BAOFU_KEYS / "merchant.pem"}"\n'
         f'provider_public_key = "file:{BAOFU_KEYS / "baofu.pub.pem"}"\n{times}\n'
+        f'[accounts.ga]\nprovider = "guanaitong"\nbase_url = "{sim.url}/gat"\n'
+        f'appid = "{APPID}"\nappsecret = "file:guanaitong.key"\n{times}\n'
     )
     environment = {"REFUNDRY_ACCOUNTS": str(accounts), "REFUNDRY_DATABASE_URL": database_url}
     try:

@@ -63,7 +63,7 @@ def test_after_a_kill_of_the_supervisor_amid_a_batch_the_next_run_succeeds(home:
     assert demo.returncode == 3
     assert len(children_of(home)) > 0
     output = run_once(home)
-    assert "all 49 as the providers' book says, none executed twice" in output
+    assert "all 65 as the providers' book says, none executed twice" in output
     assert "timeout after the provider acted" in output
     assert {"shop-hkrt", "shop-baofu"} <= called_back(home)
     assert children_of(home) == []

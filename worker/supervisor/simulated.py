@@ -24,6 +24,8 @@ _SEED: Final = 7
 _ACCESS_ID: Final = "cpostest"
 _MER_ID: Final = "100000"
 _TER_ID: Final = "100001"
+#: Guanaitong's application, which the numbers of its orders and refunds begin with.
+APPID: Final = "10000001"
 
 #: Waits are 100 times shorter than the protocol's; ``time_scale`` does not touch the timeouts.
 _ACCOUNTS: Final = """\
@@ -55,6 +57,15 @@ ter_id = "{ter_id}"
 private_key = "file:merchant.pem"
 provider_public_key = "file:baofu.pub.pem"
 notify_url = "{gateway}/callbacks/shop-baofu"
+{patience}
+
+[accounts.shop-gat]
+provider = "guanaitong"
+base_url = "{url}/gat"
+appid = "{appid}"
+appsecret = "file:guanaitong.key"
+exists_codes = [1000210777]
+notify_url = "{gateway}/callbacks/shop-gat"
 {patience}
 """
 _PATIENCE: Final = """\
@@ -88,7 +99,7 @@ def simulator_program(home: Home, environment: Mapping[str, str]) -> tuple[Progr
 def write_accounts(home: Home, simulator_url: str, gateway_url: str) -> Path:
     """An account of every provider, ``shop-quickpay`` and so on, served by the simulator."""
     path = _folder(home) / "accounts.toml"
-    named = {"access_id": _ACCESS_ID, "mer_id": _MER_ID, "ter_id": _TER_ID}
+    named = {"access_id": _ACCESS_ID, "mer_id": _MER_ID, "ter_id": _TER_ID, "appid": APPID}
     places = {"url": simulator_url, "gateway": gateway_url}
     write_private(path, _ACCOUNTS.format(patience=_PATIENCE, **places, **named))
     return path
@@ -103,7 +114,11 @@ def _merchants(home: Home) -> dict[str, Any]:
         "public_key_file": "merchant.pub.pem",
         "private_key_file": "baofu.pem",
     }
-    return {"hkrt": {_ACCESS_ID: {"access_key": _key(home)}}, "baofu": {_MER_ID: baofu}}
+    return {
+        "hkrt": {_ACCESS_ID: {"access_key": _key(home, "hkrt")}},
+        "baofu": {_MER_ID: baofu},
+        "guanaitong": {APPID: {"appsecret": _key(home, "guanaitong")}},
+    }
 
 
 def _make_key_pair(folder: Path, owner: str) -> None:
@@ -123,9 +138,9 @@ def _folder(home: Home) -> Path:
     return folder
 
 
-def _key(home: Home) -> str:
-    """The access key that both sides sign with; made once a home."""
-    path = _folder(home) / "hkrt.key"
+def _key(home: Home, provider: str) -> str:
+    """The key that both sides sign with; made once a home."""
+    path = _folder(home) / f"{provider}.key"
     if not path.exists():
         write_private(path, f"{secrets.token_hex(16)}\n")
     return path.read_text(encoding="ascii").strip()

@@ -5,11 +5,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from worker.supervisor.simulated import APPID
+
 #: Draws the amounts; the same numbers in every run.
 _SEED: Final = 7
 _ORDERS_PER_PROVIDER: Final = 4
 _REFUNDS_PER_ORDER: Final = 4
-ACCOUNTS: Final = {"quickpay": "shop-quickpay", "hkrt": "shop-hkrt", "baofu": "shop-baofu"}
+ACCOUNTS: Final = {
+    "quickpay": "shop-quickpay",
+    "hkrt": "shop-hkrt",
+    "baofu": "shop-baofu",
+    "guanaitong": "shop-gat",
+}
+#: What a provider's numbers have to begin with.
+_BEGINNINGS: Final = {"guanaitong": APPID}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +76,16 @@ class DemoRefund:
 
 
 _NONE: Final = Trouble(words="")
+#: Nobody who does not deduplicate is sent these again: a person has to.
+_BEFORE: Final = (
+    Trouble(words="500 before the provider acted", submit=("http_500_before",)),
+    Trouble(words="reset before the provider acted", submit=("reset_before",)),
+)
 _COMMON: Final = (
     Trouble(words="pending for two questions", fate="pending:2"),
     Trouble(words="pending, then declined by the bank", fate="pending_decline:2"),
     Trouble(words="timeout after the provider acted", submit=("timeout_after",)),
     Trouble(words="500 after the provider acted", submit=("http_500_after",)),
-    Trouble(words="500 before the provider acted", submit=("http_500_before",)),
-    Trouble(words="reset before the provider acted", submit=("reset_before",)),
     Trouble(words="truncated answer", submit=("truncated",)),
     Trouble(
         words="reset after the provider acted, then a false not-found",
@@ -83,18 +95,21 @@ _COMMON: Final = (
     Trouble(words="declined by the provider", fate="decline"),
     Trouble(words="unknown for two questions", fate="unknown:2"),
 )
+_SENSELESS: Final = Trouble(words="answer without sense", submit=("garbage",))
+_TOKEN_REFUSED: Final = Trouble(words="access token refused once", submit=("token_refused",))
 _BADLY_SIGNED: Final = Trouble(words="badly signed answer", submit=("bad_signature",))
 #: Spread over the orders: the first of every order, then the second of every order, and so on.
 _TROUBLES: Final = {
-    "quickpay": (*_COMMON, Trouble(words="answer without sense", submit=("garbage",))),
-    "hkrt": (*_COMMON, _BADLY_SIGNED),
-    "baofu": (*_COMMON, _BADLY_SIGNED),
+    "quickpay": (*_BEFORE, *_COMMON, _SENSELESS),
+    "hkrt": (*_BEFORE, *_COMMON, _BADLY_SIGNED),
+    "baofu": (*_BEFORE, *_COMMON, _BADLY_SIGNED),
+    "guanaitong": (*_COMMON, _SENSELESS, _TOKEN_REFUSED),
 }
 _EXCEEDS: Final = Trouble(words="asks for more than is left")
 
 
 def make_batch(run: str) -> list[DemoRefund]:
-    """48 refunds of 12 orders and one that exceeds its order, last; ``run`` is in every number."""
+    """64 refunds of 16 orders and one that exceeds its order, last; ``run`` is in every number."""
     draw, paid_at = random.Random(_SEED), datetime.now(UTC) - timedelta(days=1)
     batch = [
         refund for provider in ACCOUNTS for refund in _of_provider(provider, run, draw, paid_at)
@@ -119,12 +134,13 @@ def _of_provider(
     for turn in range(_REFUNDS_PER_ORDER):
         for order in range(_ORDERS_PER_PROVIDER):
             number = f"{run}{provider[0].upper()}{order:02d}"
+            begins = _BEGINNINGS.get(provider, "")
             order_amount = 10_000 + 1_000 * order
             refunds.append(
                 DemoRefund(
                     provider=provider,
-                    order_no=f"D{number}",
-                    refund_no=f"R{number}{turn}",
+                    order_no=f"{begins}D{number}",
+                    refund_no=f"{begins}R{number}{turn}",
                     amount=draw.randrange(100, order_amount // _REFUNDS_PER_ORDER),
                     order_amount=order_amount,
                     trouble=next(troubles, _NONE),

@@ -1,11 +1,23 @@
 """One whole installation for the tests that leave it as they found it, on each database."""
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from tests.e2e.stack import Stack, running
+
+
+@pytest.fixture(scope="module")
+def postgres_database(postgres: str) -> str:
+    """URL of an empty database of the module's own; it goes with the server."""
+    name = f"e2e{secrets.token_hex(6)}"
+    server = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    server.dispose()
+    return make_url(postgres).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -15,14 +27,6 @@ def stack(
     folder = tmp_path_factory.mktemp(f"stack-{request.param}")
     url = f"sqlite:///{folder / 'ledger.sqlite'}"
     if request.param == "postgresql":
-        url = _new_database(request.getfixturevalue("postgres"))
+        url = request.getfixturevalue("postgres_database")
     with running(folder, url) as one:
         yield one
-
-
-def _new_database(server_url: str) -> str:
-    server = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text("CREATE DATABASE stack"))
-    server.dispose()
-    return make_url(server_url).set(database="stack").render_as_string(hide_password=False)

@@ -1,15 +1,17 @@
 """A whole installation of a test's own: simulator, accounts, service, and producer processes."""
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -18,6 +20,7 @@ from tests.e2e.service import Service, eventually
 from tests.simulator.harness import APPID, BAOFU_KEYS, GAT_SECRET, KEY, Sim
 from worker.ledger import reports
 from worker.ledger.engine import Ledger, create_ledger_engine
+from worker.supervisor.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
 #: Shortened on purpose: a demonstration's waits, so that a lease is 25.5 s instead of 45 s.
@@ -31,6 +34,31 @@ provider_delay_s = 50
 not_found_over_s = 50
 poll_schedule_s = [50]
 """
+#: An account of every provider.
+ACCOUNTS = {
+    "qp": """provider = "quickpay"
+base_url = "{sim}/qp"
+store_no = "S1"
+operator = "ops"
+""",
+    "hk": """provider = "hkrt"
+base_url = "{sim}/hk"
+access_id = "cpostest"
+access_key = "file:hkrt.key"
+""",
+    "bf": """provider = "baofu"
+base_url = "{sim}/bf/api"
+mer_id = "100000"
+ter_id = "100001"
+private_key = "file:merchant.pem"
+provider_public_key = "file:baofu.pub.pem"
+""",
+    "ga": f"""provider = "guanaitong"
+base_url = "{{sim}}/gat"
+appid = "{APPID}"
+appsecret = "file:guanaitong.key"
+""",
+}
 #: The same for every refund of an order.
 PAID_AT = datetime.now(UTC) - timedelta(days=1)
 FINAL = {"succeeded", "failed", "canceled"}
@@ -146,36 +174,49 @@ class Stack:
 
 
 @contextmanager
-def running(folder: Path, database_url: str, settings: str = "") -> Iterator[Stack]:
+def running(
+    folder: Path,
+    database_url: str,
+    settings: str = "",
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **own: str,
+) -> Iterator[Stack]:
     """A simulator and a ready ``refundry up`` with two worker processes.
 
     Args:
         folder: for all that they keep.
         database_url: of the ledger.
         settings: lines that every account has beside its own.
+        environment: further variables of the service.
+        own: lines that one account has; ``{gateway}`` is the gateway's URL.
     """
-    sim = Sim(folder / "sim")
-    times = TIMES + settings
-    accounts = folder / "accounts.toml"
-    (folder / "hkrt.key").write_text(KEY)
-    (folder / "guanaitong.key").write_text(GAT_SECRET)
-    accounts.write_text(
-        f'[accounts.qp]\nprovider = "quickpay"\nbase_url = "{sim.url}/qp"\n'
-        f'store_no = "S1"\noperator = "ops"\n{times}\n'
-        f'[accounts.hk]\nprovider = "hkrt"\nbase_url = "{sim.url}/hk"\n'
-        f'access_id = "cpostest"\naccess_key = "file:hkrt.key"\n{times}\n'
-        f'[accounts.bf]\nprovider = "baofu"\nbase_url = "{sim.url}/bf/api"\n'
-        f'mer_id = "100000"\nter_id = "100001"\n'
-        f'private_key = "file:{BAOFU_KEYS / "merchant.pem"}"\n'
-        f'provider_public_key = "file:{BAOFU_KEYS / "baofu.pub.pem"}"\n{times}\n'
-        f'[accounts.ga]\nprovider = "guanaitong"\nbase_url = "{sim.url}/gat"\n'
-        f'appid = "{APPID}"\nappsecret = "file:guanaitong.key"\n{times}\n'
-    )
-    environment = {"REFUNDRY_ACCOUNTS": str(accounts), "REFUNDRY_DATABASE_URL": database_url}
+    sim, port = Sim(folder / "sim"), find_free_port()
+    gateway = f"http://127.0.0.1:{port}"
+    write_secrets(folder)
+    tables = {
+        name: f"[accounts.{name}]\n{text}{TIMES}{settings}{own.get(name, '')}\n"
+        for name, text in ACCOUNTS.items()
+    }
+    text = "".join(tables.values())
+    (folder / "accounts.toml").write_text(text.format(sim=sim.url, gateway=gateway))
+    variables = {
+        **environment,
+        "REFUNDRY_ACCOUNTS": str(folder / "accounts.toml"),
+        "REFUNDRY_DATABASE_URL": database_url,
+        "REFUNDRY_GATEWAY_PORT": str(port),
+    }
     try:
-        with Service(folder / "home", "--workers=2", **environment) as service:
+        with Service(folder / "home", "--workers=2", **variables) as service:
             engine = create_ledger_engine(database_url)
             yield Stack(sim=sim, service=service, ledger=Ledger(engine))
             engine.dispose()
     finally:
         assert sim.stop() == 0
+
+
+def write_secrets(folder: Path) -> None:
+    """The files that the accounts' secrets stand in."""
+    (folder / "hkrt.key").write_text(KEY)
+    (folder / "guanaitong.key").write_text(GAT_SECRET)
+    for name in ("merchant.pem", "baofu.pub.pem"):
+        shutil.copy(BAOFU_KEYS / name, folder)

@@ -196,13 +196,16 @@ def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
         )
         breaker.count(scene, intent.breaker, outcome)
         attempt = get_attempt(connection, intent.refund.id, intent.number)
+        before = None
+        if outcome.verdict is Verdict.TOKEN:  # of no other is it asked, so no other pays for it
+            before = said_before(connection, intent.refund.id, intent.number)
         change = decide_answer(
             scene.refund.standing,
             intent.number,
             attempt.status,
             outcome,
             intent.line.rules,
-            said_before=said_before(connection, intent.refund.id, intent.number),
+            said_before=before,
         )
         if change is None:
             return False

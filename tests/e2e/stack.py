@@ -179,7 +179,7 @@ def running(
     database_url: str,
     settings: str = "",
     environment: Mapping[str, str] = MappingProxyType({}),
-    **own: str,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Stack]:
     """A simulator and a ready ``refundry up`` with two worker processes.
 

@@ -19,8 +19,9 @@ _LIES = ("twice", "forged", "contradicting", "reordered", "wrong_amount", "late:
 def stack(tmp_path_factory: pytest.TempPathFactory, postgres_database: str) -> Iterator[Stack]:
     """``hk`` and ``ga`` are never asked; ``bf`` is both asked and notified."""
     folder = tmp_path_factory.mktemp("callbacks")
-    told_only = {name: f"query = false\n{_NOTIFY.format(name)}" for name in ("hk", "ga")}
-    with running(folder, postgres_database, **told_only, bf=_NOTIFY.format("bf")) as one:
+    own = {name: f"query = false\n{_NOTIFY.format(name)}" for name in ("hk", "ga")}
+    own["bf"] = _NOTIFY.format("bf")
+    with running(folder, postgres_database, own=own) as one:
         yield one
 
 

@@ -50,7 +50,7 @@ def stack(
     notify = {name: f'notify_url = "{{gateway}}/callbacks/{name}"\n' for name in ("hk", "bf", "ga")}
     environment = {"REFUNDRY_FLOWER_AUTH": f"ops:{FLOWER_PASSWORD}"}
     url_text = url.render_as_string(hide_password=False)
-    with running(folder, url_text, settings, environment, **notify) as one:
+    with running(folder, url_text, settings, environment, notify) as one:
         yield one
 
 

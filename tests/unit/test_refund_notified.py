@@ -142,7 +142,7 @@ def test_an_answer_that_comes_after_the_message_of_success_is_harmless(verdict: 
     succeeded = after(told(first_sent(), Verdict.SUCCEEDED))
     change = answered(succeeded, verdict, was=Attempt.STARTED)
     assert change is None or change.standing.state is State.SUCCEEDED
-    closes = {Verdict.NEVER_SENT, Verdict.BUSY, Verdict.MISCONFIGURED}
+    closes = {Verdict.NEVER_SENT, Verdict.BUSY, Verdict.MISCONFIGURED, Verdict.TOKEN}
     contradicts = verdict in closes | {Verdict.REJECTED, Verdict.FUNDS}
     assert (change is not None and change.case is Case.CONTRADICTED) == contradicts
 

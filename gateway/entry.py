@@ -8,7 +8,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from gateway.paths import AccountName
 from gateway.problems import Problem
 from gateway.service import TheService
-from worker.steps.tokens import Caller, recognise
+from worker.steps.api_tokens import Caller, recognise
 
 _SCHEME: Final = HTTPBearer(
     auto_error=False,

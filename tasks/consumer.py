@@ -9,7 +9,7 @@ import structlog
 from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer
 
-from worker.destinations import without_url
+from worker.announcing.destinations import without_url
 from worker.errors import Refused, ServiceAway
 from worker.personal import masked
 from worker.runtime import get_runtime

@@ -13,7 +13,9 @@ from config.accounts import Account, load_accounts
 from config.celery_options import VISIBILITY_TIMEOUT_S
 from config.errors import ConfigError
 from config.settings import Settings, load_settings
-from worker.couriers import Couriers
+from worker.access_tokens import Tokens
+from worker.announcing.couriers import Couriers
+from worker.announcing.webhooks import Webhooks
 from worker.errors import Refused
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.orders import ensure_account
@@ -22,8 +24,6 @@ from worker.providers.base import Notifies, Personal, Provider, load_provider
 from worker.providers.http import Wire
 from worker.rate_limits import RateLimits
 from worker.refund import Rules
-from worker.tokens import Tokens
-from worker.webhooks import Webhooks
 
 #: Questions a process asks at once, over all accounts.
 ASKERS: Final = 16

@@ -14,7 +14,7 @@ import requests
 
 from tests.e2e.service import clean_environment, eventually
 from worker.ledger.engine import Ledger
-from worker.steps.tokens import create_token
+from worker.steps.api_tokens import create_token
 from worker.supervisor.ports import find_free_port
 
 ACCOUNTS: Final = """

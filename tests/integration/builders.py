@@ -12,6 +12,7 @@ from sqlalchemy import Connection, CursorResult, bindparam, text
 
 from config.accounts import Account
 from refundry import TASK_REQUEST, State
+from worker.access_tokens import Tokens
 from worker.audit import Finding, audit_order
 from worker.ledger.engine import FixedClock, Ledger
 from worker.ledger.orders import ensure_account
@@ -23,7 +24,6 @@ from worker.refund import Outcome, Verdict
 from worker.runtime import Runtime, build_lines, suspended_clock
 from worker.steps.intake import Accepted, take_job
 from worker.steps.submit import Intent, claim_next, settle
-from worker.tokens import Tokens
 
 MINUTE = timedelta(minutes=1)
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

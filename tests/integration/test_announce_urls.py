@@ -18,7 +18,7 @@ from tests.integration.conftest import MakeShop
 from tests.providers.harness import OK, Peer, RawServer, answering, make_certificate, once
 from tests.providers.test_gate import trusted
 from tests.receiver import SECRET, Receiver
-from worker.couriers import COURIERS, PER_RECEIVER
+from worker.announcing.couriers import COURIERS, PER_RECEIVER
 from worker.ledger.engine import Ledger
 from worker.refund import Verdict
 from worker.steps.announce import announce

@@ -13,13 +13,13 @@ from tests.integration.conftest import MakeShop
 from tests.providers.conformance import SUBJECTS, Connected
 from tests.providers.harness import OWN_OPTIONS, facts
 from tests.simulator.harness import APPID, Sim
+from worker.access_tokens import Tokens
 from worker.errors import NotSent
 from worker.ledger.engine import Ledger
 from worker.refund import Outcome, Verdict
 from worker.steps.command import resume
 from worker.steps.poll import poll
 from worker.steps.submit import settle, submit
-from worker.tokens import Tokens
 
 IMPATIENT = {"read_timeout_s": 0.3, "total_timeout_s": 2.0}
 OpenGat = Callable[..., Shop]

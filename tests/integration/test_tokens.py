@@ -17,10 +17,10 @@ import structlog
 from config.accounts import Account
 from tests.integration.builders import NOWHERE, race
 from tests.providers.harness import OWN_OPTIONS, Peer, RawServer, account
+from worker.access_tokens import Tokens
 from worker.errors import NotSent
 from worker.providers.base import Tokened, load_provider
 from worker.providers.http import Wire
-from worker.tokens import Tokens
 
 HOUR_S = 3600
 

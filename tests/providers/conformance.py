@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
-from tests.providers.harness import OWN_OPTIONS, account, facts
-from tests.simulator.harness import APPID, Sim
+from tests.providers.harness import FILES, account, facts
+from tests.simulator.harness import Sim
 from worker.errors import NoAnswer
 from worker.providers.base import Provider, RefundFacts, Tokened, load_provider
 from worker.providers.http import Answer, Call, Wire
@@ -100,47 +100,30 @@ class Subject:
     prefix: str
     #: The answer to a submission may be final; else it is an acceptance at most.
     synchronous: bool = True
-    #: The module's own settings, beside those of the harness.
-    options: tuple[tuple[str, Any], ...] = ()
+    #: Settings beside those of the golden file's account.
+    options: dict[str, Any] = field(default_factory=dict)
     #: What the numbers of its refunds begin with.
     prefix_no: str = ""
     #: An answer to a submission names neither number nor amount, one to a question no number.
     names_nothing: bool = False
     #: Where its answers are of another kind than the tables say.
-    submit_faults: tuple[tuple[str, str], ...] = ()
-    query_faults: tuple[tuple[str, str], ...] = ()
+    submit_faults: dict[str, str] = field(default_factory=dict)
+    query_faults: dict[str, str] = field(default_factory=dict)
+    #: The case of the golden file that is the page's own example of a success.
+    right: str
 
     def judgement(self, table: dict[str, str], fault: str) -> str:
         """What has to become of a call under a fault."""
         own = self.submit_faults if table is SUBMIT_FAULTS else self.query_faults
-        return dict(own).get(fault, table[fault])
+        return own.get(fault, table[fault])
 
     def connect(self, sim: Sim, **waits: Any) -> Connected:
-        settings = account(self.name, sim.url + self.prefix, **dict(self.options), **waits)
+        settings = account(self.name, sim.url + self.prefix, **self.options, **waits)
         return Connected(self, load_provider(settings), Wire(settings))
 
 
-#: A further provider is one line here (and its own settings in the harness).
-SUBJECTS: Final = [
-    Subject(name="quickpay", prefix="/qp"),
-    Subject(name="hkrt", prefix="/hk"),
-    Subject(name="baofu", prefix="/bf/api", synchronous=False),
-    Subject(
-        name="guanaitong",
-        prefix="/gat",
-        options=(("definitive_codes", [1000210900]),),
-        prefix_no=APPID,
-        names_nothing=True,
-        submit_faults=(
-            ("wrong_amount", "final"),
-            ("wrong_number", "final"),
-            ("unknown_status", "no answer"),
-            ("token_refused", "token"),
-        ),
-        query_faults=(("wrong_number", "final"),),
-    ),
-]
-assert {subject.name for subject in SUBJECTS} == set(OWN_OPTIONS)
+#: Each golden file names one.
+SUBJECTS: Final = [Subject(name=name, **file["subject"]) for name, file in FILES.items()]
 
 
 @dataclass

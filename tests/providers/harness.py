@@ -20,7 +20,7 @@ from config.accounts import Account
 from simulator.providers.baofu_envelope import Merchant
 from simulator.providers.baofu_envelope import signature as baofu_signature
 from simulator.providers.hkrt import signature
-from tests.simulator.harness import APPID, BAOFU_KEYS, GAT_SECRET
+from tests.simulator.harness import BAOFU_KEYS
 from worker.errors import NoAnswer
 from worker.providers.base import Provider, RefundFacts
 from worker.providers.http import Answer, Call, Wire
@@ -31,17 +31,22 @@ PATIENCE_S = 10.0
 GOLDEN = Path(__file__).parent / "golden"
 #: The access key of the documents' signature checks.
 KEY = "123456789ABCDEF"
-OWN_OPTIONS: dict[str, dict[str, Any]] = {
-    "quickpay": {"store_no": "S1", "operator": "ops"},
-    "hkrt": {"access_id": "cpostest", "access_key": KEY},
-    "baofu": {
-        "mer_id": "100000",
-        "ter_id": "100001",
-        "private_key": f"file:{BAOFU_KEYS / 'merchant.pem'}",
-        "provider_public_key": f"file:{BAOFU_KEYS / 'baofu.pub.pem'}",
-    },
-    "guanaitong": {"appid": APPID, "appsecret": GAT_SECRET, "exists_codes": [1000210777]},
+#: What a provider's golden file holds, by provider.
+FILES: Final[dict[str, dict[str, Any]]] = {
+    path.stem: json.loads(path.read_text("utf-8")) for path in sorted(GOLDEN.glob("*.json"))
 }
+
+
+def _settings(block: dict[str, Any]) -> dict[str, Any]:
+    """A golden file's block of settings; its ``file:`` paths are relative to this folder."""
+    return {
+        name: f"file:{GOLDEN.parent / value[5:]}" if str(value).startswith("file:") else value
+        for name, value in block.items()
+    }
+
+
+#: Every provider's own settings.
+OWN_OPTIONS: Final = {name: _settings(file["account"]) for name, file in FILES.items()}
 #: A whole answer.
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 

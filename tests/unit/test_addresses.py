@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.addresses import is_address, is_own, is_public
+from worker.announcing.addresses import is_address, is_own, is_public
 
 OWN = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8"]
 #: Neither one's own nor anybody's: never announced to.

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from refundry import InvalidRequest, RefundRequest
 from tests.unit.builders import account, job
-from worker.destinations import Destination, without_url
-from worker.webhooks import Webhooks
+from worker.announcing.destinations import Destination, without_url
+from worker.announcing.webhooks import Webhooks
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 

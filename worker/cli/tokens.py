@@ -10,8 +10,8 @@ from config.settings import load_settings
 from worker.cli.output import print_done, print_json, print_table
 from worker.cli.refunds import Json
 from worker.cli.setting import open_ledger
-from worker.ledger.tokens import token_rows
-from worker.steps import tokens
+from worker.ledger.api_tokens import token_rows
+from worker.steps import api_tokens
 
 token_commands = typer.Typer(help="Tokens of the gateway.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def create(
 ) -> None:
     """Make a token and print it; it is not kept and cannot be printed again."""
     known = load_accounts(load_settings().accounts)
-    token = tokens.create_token(open_ledger(), name, account, known)
+    token = api_tokens.create_token(open_ledger(), name, account, known)
     print_done(as_json, token, {"name": name, "accounts": account, "token": token})
 
 
@@ -44,5 +44,5 @@ def list_tokens(as_json: Json = False) -> None:
 @token_commands.command("revoke")
 def revoke(name: str, as_json: Json = False) -> None:
     """End a token at once."""
-    tokens.revoke(open_ledger(), name)
+    api_tokens.revoke(open_ledger(), name)
     print_done(as_json, f"revoked {name}", {"revoked": name})

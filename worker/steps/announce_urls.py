@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from worker.destinations import receiver_of
+from worker.announcing.destinations import receiver_of
 from worker.errors import NotTaken, RefundryError, ServiceAway
 from worker.ledger import journal
 from worker.ledger.journal import Announcement

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from refundry import Announce, Event
-from worker.destinations import without_url
+from worker.announcing.destinations import without_url
 from worker.errors import Refused
 from worker.ledger import journal
 from worker.personal import masked

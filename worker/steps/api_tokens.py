@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from worker.errors import Refused
-from worker.ledger import tokens
+from worker.ledger import api_tokens
 from worker.ledger.engine import Ledger
 
 #: Stands for every account.
@@ -52,7 +52,7 @@ def create_token(ledger: Ledger, name: str, accounts: Sequence[str], known: Coll
     with ledger.write() as connection:
         scope = sorted(set(accounts))
         now = ledger.now(connection)
-        if not tokens.insert_token(connection, name, _digest(token), scope, now):
+        if not api_tokens.insert_token(connection, name, _digest(token), scope, now):
             raise Refused("name_used", f"there is or was a token {name!r}; take another name")
     return token
 
@@ -65,7 +65,7 @@ def recognise(ledger: Ledger, token: str) -> Caller | None:
     """
     digest = _digest(token)
     with ledger.read() as connection:
-        row = tokens.find_token(connection, digest)
+        row = api_tokens.find_token(connection, digest)
     if row is None or row.revoked_at is not None:
         return None
     if not secrets.compare_digest(row.digest, digest):
@@ -81,7 +81,7 @@ def revoke(ledger: Ledger, name: str) -> None:
         ServiceAway: the ledger does not answer.
     """
     with ledger.write() as connection:
-        if not tokens.revoke_token(connection, name, ledger.now(connection)):
+        if not api_tokens.revoke_token(connection, name, ledger.now(connection)):
             raise Refused("not_found", f"there is no token {name!r}, or it is revoked already")
 
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from config.accounts import Account
 from config.announce_hosts import signing_key
-from worker.addresses import is_address, is_own, is_public
-from worker.destinations import Destination, receiver_of
+from worker.announcing.addresses import is_address, is_own, is_public
+from worker.announcing.destinations import Destination, receiver_of
 from worker.errors import NotSent, NotTaken
 from worker.providers.http import Call, Wire
 

@@ -109,6 +109,27 @@ def test_workers_share_a_token(desk: Desk, valkey: str) -> None:
     assert len(desk.made) == 1
 
 
+class Late(Tokens):
+    """A worker that looked right before another one's token was there."""
+
+    looked = False
+
+    def _kept(self, desk: Any) -> Any:
+        if self.looked:
+            return super()._kept(desk)
+        self.looked = True
+        return None
+
+
+def test_who_gets_the_lock_when_a_token_was_made_meanwhile_makes_none(
+    desk: Desk, valkey: str
+) -> None:
+    token, late = desk.get(), Late(valkey)
+    assert late.get(desk.account, desk.provider, desk.wire) == token
+    late.close()
+    assert len(desk.made) == 1
+
+
 @pytest.mark.parametrize(("left", "renewed"), [(0.25, False), (0.15, True)])
 def test_a_token_is_renewed_at_four_fifths_of_its_life(
     desk: Desk, left: float, renewed: bool

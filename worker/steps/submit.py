@@ -196,20 +196,24 @@ def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
         )
         breaker.count(scene, intent.breaker, outcome)
         attempt = get_attempt(connection, intent.refund.id, intent.number)
-        before = None
-        if outcome.verdict is Verdict.TOKEN:  # of no other is it asked, so no other pays for it
-            before = said_before(connection, intent.refund.id, intent.number)
         change = decide_answer(
             scene.refund.standing,
             intent.number,
             attempt.status,
             outcome,
             intent.line.rules,
-            said_before=before,
+            said_before=_said_before(connection, intent, outcome),
         )
         if change is None:
             return False
         return record(scene, change, outcome, answered=intent.number)
+
+
+def _said_before(connection: Connection, intent: Intent, outcome: Outcome) -> str | None:
+    """What decides whether a token was refused twice running; nothing else asks for it."""
+    if outcome.verdict is not Verdict.TOKEN:
+        return None
+    return said_before(connection, intent.refund.id, intent.number)
 
 
 def until_committed(step: Callable[[], Result]) -> Result:

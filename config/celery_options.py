@@ -6,6 +6,7 @@ from refundry import QUEUE_INTAKE
 
 #: The service's own tasks; after intake they carry identifiers only.
 TASK_SUBMIT: Final = "refunds.submit"
+TASK_LOOK: Final = "refunds.look"
 TASK_POLL: Final = "refunds.poll"
 TASK_SWEEP: Final = "refunds.sweep"
 TASK_ANNOUNCE: Final = "refunds.announce"
@@ -19,6 +20,7 @@ QUEUES: Final = (QUEUE_INTAKE, QUEUE_SUBMIT, QUEUE_POLL, QUEUE_ANNOUNCE)
 VISIBILITY_TIMEOUT_S: Final = 300
 #: Beat's ticks come every second and are worthless when the next one is there.
 TICK_S: Final = 1.0
+STALE_S: Final = 2 * TICK_S
 #: A worker that was never tuned: threads wait for providers, so many fit one process.
 CONCURRENCY: Final = 32
 
@@ -33,6 +35,7 @@ def celery_options(broker_url: str) -> dict[str, Any]:
         "task_routes": {
             TASK_SUBMIT: {"queue": QUEUE_SUBMIT},
             TASK_SWEEP: {"queue": QUEUE_POLL},
+            TASK_LOOK: {"queue": QUEUE_POLL},
             TASK_POLL: {"queue": QUEUE_POLL},
             TASK_ANNOUNCE: {"queue": QUEUE_ANNOUNCE},
         },
@@ -73,8 +76,7 @@ def _transport_options(broker_url: str) -> dict[str, Any]:
 
 
 def _beat_schedule() -> dict[str, dict[str, Any]]:
-    ticks = (TASK_POLL, TASK_SWEEP, TASK_ANNOUNCE)
+    ticks = (TASK_LOOK, TASK_SWEEP, TASK_ANNOUNCE)
     return {
-        name: {"task": name, "schedule": TICK_S, "options": {"expires": 2 * TICK_S}}
-        for name in ticks
+        name: {"task": name, "schedule": TICK_S, "options": {"expires": STALE_S}} for name in ticks
     }

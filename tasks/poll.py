@@ -1,17 +1,23 @@
-"""``refunds.poll`` and ``refunds.sweep``: beat's ticks."""
+"""``refunds.look`` and ``refunds.sweep``, beat's ticks, and ``refunds.poll``, which asks."""
 
-from config.celery_options import TASK_POLL, TASK_SWEEP
+from config.celery_options import TASK_LOOK, TASK_POLL, TASK_SWEEP
 from worker.app import app
 from worker.runtime import get_runtime
 from worker.steps import poll as poll_step
 from worker.steps import sweep as sweep_step
-from worker.wake import wake
+from worker.wake import have_asked, wake
+
+
+@app.task(name=TASK_LOOK, send_events=False)
+def look() -> None:
+    """Have every account asked for that has questions due. Flower shows only the asking."""
+    have_asked(poll_step.accounts_due(get_runtime()))
 
 
 @app.task(name=TASK_POLL)
-def poll() -> None:
-    """Ask about the refunds that are due."""
-    wake(poll_step.poll(get_runtime()).wake)
+def poll(account: str) -> None:
+    """Ask about the account's refunds that are due."""
+    wake(poll_step.poll(get_runtime(), [account]).wake)
 
 
 @app.task(name=TASK_SWEEP, send_events=False)

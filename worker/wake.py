@@ -1,11 +1,15 @@
-"""Publishes the message that makes a worker look at an order."""
+"""Publishes the messages that make a worker look at an order, or ask for an account.
+
+They are hints: what cannot be published now is published again by a later tick.
+"""
 
 from collections.abc import Iterable
+from typing import Any
 
 import structlog
 from kombu.exceptions import OperationalError
 
-from config.celery_options import TASK_SUBMIT
+from config.celery_options import STALE_S, TASK_POLL, TASK_SUBMIT
 from worker.app import app
 
 _log = structlog.get_logger(__name__)
@@ -14,7 +18,17 @@ _log = structlog.get_logger(__name__)
 def wake(order_ids: Iterable[int]) -> None:
     """Ring the bell for each order; a bell that cannot be rung is rung by the sweep later."""
     for order_id in order_ids:
-        try:
-            app.send_task(TASK_SUBMIT, kwargs={"order_id": order_id}, retry=False)
-        except (OperationalError, OSError) as error:
-            _log.warning("wake.not_published", order_id=order_id, error=str(error))
+        _publish(TASK_SUBMIT, {"order_id": order_id})
+
+
+def have_asked(accounts: Iterable[str]) -> None:
+    """Have each account's questions asked; they are worthless once the next tick has looked."""
+    for account in accounts:
+        _publish(TASK_POLL, {"account": account}, expires=STALE_S)
+
+
+def _publish(task: str, kwargs: dict[str, Any], **options: Any) -> None:
+    try:
+        app.send_task(task, kwargs=kwargs, retry=False, **options)
+    except (OperationalError, OSError) as error:
+        _log.warning("wake.not_published", task=task, **kwargs, error=str(error))

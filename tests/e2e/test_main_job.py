@@ -144,6 +144,9 @@ def test_flower_knows_every_refund_of_a_batch_and_nothing_secret(stack: Stack) -
     answer = requests.get(f"{stack.service.urls['flower']}/api/tasks?limit=100000", timeout=10)
     assert answer.status_code == 200
     assert [job for job in jobs if job["refund_no"] not in answer.text] == []
+    polls = [task for task in answer.json().values() if task["name"] == "refunds.poll"]
+    assert all(task["kwargs"].startswith("{'account': ") for task in polls)
+    assert "refunds.look" not in answer.text  # a tick a second would leave room for nothing else
     assert person["refund_no"] in answer.text
     token = access_token(stack)
     for secret in (KEY, GAT_SECRET, token, "RECIPIENT"):

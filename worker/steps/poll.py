@@ -1,5 +1,6 @@
 """Poll: asks the providers about every refund that is due, and writes down what they say."""
 
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,7 @@ from worker.steps.submit import facts_of
 
 _log = structlog.get_logger(__name__)
 
-#: Refunds of one account that a tick claims.
+#: Refunds of one account that a message claims.
 BATCH: Final = 64
 
 
@@ -37,25 +38,36 @@ class Claimed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Polled:
-    """What a tick has done."""
+    """What was asked."""
 
     asked: int
     #: Orders that have work to do now.
     wake: list[int]
 
 
-def poll(runtime: Runtime, limit: int = BATCH) -> Polled:
-    """Ask about due refunds, at most ``limit`` an account.
+def accounts_due(runtime: Runtime) -> list[str]:
+    """The accounts that have a refund to ask about now.
 
-    An account that this process is still asking for is left to the tick that does.
+    Raises:
+        ServiceAway: the ledger does not answer.
+    """
+    names = [name for name, line in runtime.lines.items() if line.account.query]
+    with runtime.ledger.read() as connection:
+        return accounts_with_questions(connection, names, runtime.ledger.now(connection))
+
+
+def poll(runtime: Runtime, accounts: Iterable[str] | None = None, limit: int = BATCH) -> Polled:
+    """Ask about the accounts' due refunds, at most ``limit`` each; of all that have some, if None.
+
+    An account that this process is still asking for is left to the message that does.
 
     Raises:
         ServiceAway: the ledger does not answer; claims run out by themselves.
     """
-    names = [name for name, line in runtime.lines.items() if line.account.query]
-    with runtime.ledger.read() as connection:
-        due = accounts_with_questions(connection, names, runtime.ledger.now(connection))
-    held = [line for name in due if (line := runtime.lines[name]).asking.acquire(blocking=False)]
+    names = accounts_due(runtime) if accounts is None else accounts
+    lines = [runtime.lines[name] for name in names if name in runtime.lines]
+    asked = [line for line in lines if line.account.query]
+    held = [line for line in asked if line.asking.acquire(blocking=False)]
     try:
         return _poll_lines(runtime, held, limit)
     finally:

@@ -93,6 +93,12 @@ def test_a_task_without_personal_data_is_taken(
     assert len(woken) == shop.value("SELECT count(*) FROM refunds") == 1
 
 
+def test_a_personal_field_in_the_wrong_place_is_named_without_its_value(shop: Shop) -> None:
+    with pytest.raises(Refused, match="recipientName") as raised:
+        accept(shop.runtime, shop.job(recipientName="张三"))
+    assert "张三" not in f"{raised.value}{raised.value.problems}"
+
+
 def test_nothing_personal_is_kept_of_a_job_that_is_refused_for_anything_else(shop: Shop) -> None:
     job = {"args": [shop.job(extra=PERSON)], "kwargs": {}}
     refuse(shop.runtime, TASK_REQUEST, job, Refused("internal", "a fault"))

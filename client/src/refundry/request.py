@@ -108,6 +108,8 @@ def _sentence(problem: Any) -> str:
     said = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
     plain = isinstance(value, str | int | float | None)
-    # A URL may hold a secret, and this sentence is kept, logged and announced.
-    shown = f" (got {value!r:.60})" if plain and problem["loc"][:1] != ("announce",) else ""
+    # This sentence is kept, logged and announced. A URL may hold a secret, and of a field that a
+    # request does not have nobody knows what it holds.
+    tells = problem["loc"][:1] == ("announce",) or problem["type"] == "extra_forbidden"
+    shown = f" (got {value!r:.60})" if plain and not tells else ""
     return f"{where}: {said}{shown}"

@@ -20,7 +20,7 @@ from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import LockError, RedisError
 
 from config.accounts import Account
-from worker.errors import NoAnswer, NotSent
+from worker.errors import NoAnswer, NotLetIn, NotSent
 from worker.providers.base import Token, Tokened
 from worker.providers.http import Wire
 
@@ -91,6 +91,7 @@ class Tokens:
 
         Raises:
             NotSent: there is none, and none can be made now; the call was not sent.
+            NotLetIn: a kind of it: the provider says that the account is set up wrongly.
         """
         try:
             return self._get(_Desk(account=account, provider=provider, wire=wire))
@@ -174,6 +175,9 @@ class Tokens:
         try:
             answer = desk.wire.post(desk.provider.token_call(), lambda: self._take_place(desk))
             token = desk.provider.read_token(answer)
+        except NotLetIn:
+            self._rest(desk)
+            raise
         except (NotSent, NoAnswer) as error:
             self._rest(desk)
             kind = type(error) if isinstance(error, NotSent) else NotSent

@@ -4,7 +4,8 @@ RefundryError
 ├── Refused           a job or a command that cannot be done, with a code and a reason
 │   └── Conflict      a used refund number that carries other content
 ├── NotSent           provably nothing of a request has left this machine
-│   └── Unreached     because the provider could not be reached
+│   ├── Unreached     because the provider could not be reached
+│   └── NotLetIn      because the provider says that the account is set up wrongly
 ├── NoAnswer          a request may have been sent and no trustworthy answer came
 │   ├── Forged        not signed by whom it says it is from
 │   └── Foreign       rightly signed, for another merchant
@@ -42,6 +43,17 @@ class NotSent(RefundryError):
 
 class Unreached(NotSent):
     """Raised when a provider could not be reached: look-up, connect or TLS failed."""
+
+
+class NotLetIn(NotSent):
+    """Raised when a provider lets the account in no more: it says that it is set up wrongly.
+
+    ``code`` is the provider's.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NoAnswer(RefundryError):

@@ -209,12 +209,12 @@ def test_after_a_failure_nobody_asks_for_a_while_and_longer_each_time(desk: Desk
 
     def refuse() -> bytes:
         asked.append(1)
-        return b'{"code":1000210003,"msg":"app check failed"}'
+        return b'{"code":1000210999,"msg":"busy"}'
 
     desk.answer = refuse
     rests = []
     for _ in range(4):
-        with pytest.raises(NotSent, match="1000210003 app check failed"):
+        with pytest.raises(NotSent, match="1000210999 busy"):
             desk.get()
         with pytest.raises(NotSent, match="the next is in"):
             desk.get()

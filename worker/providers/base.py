@@ -123,7 +123,10 @@ class Tokened(Protocol):
         """The call that asks for a new token."""
 
     def read_token(self, answer: Answer) -> Token:
-        """The token of its answer. Raises NoAnswer where there is none."""
+        """The token of its answer.
+
+        Raises NotLetIn where the account is set up wrongly, NoAnswer where there is none.
+        """
 
     def with_token(self, call: Call, token: str) -> Call:
         """A call as it is sent: with the token, and signed."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.errors import NoAnswer
+from worker.errors import NoAnswer, NotLetIn
 from worker.providers.base import RefundFacts, Token
 from worker.providers.formats import fen_of, fen_of_yuan, read_object, said, text_of
 from worker.providers.http import Answer
@@ -78,9 +78,11 @@ class Reader:
 
 
 def read_token(answer: Answer) -> Token:
-    """The token of an answer. Raises NoAnswer, which says nothing of what the answer holds."""
+    """The token of an answer. Raises NotLetIn, or NoAnswer, which tell nothing of what it holds."""
     fields = _fields(answer)
     code, data = text_of(fields, "code"), fields.get("data")
+    if code in _MISCONFIGURED:
+        raise NotLetIn(code, said(text_of(fields, "msg")))
     if code != _OK or not isinstance(data, dict):
         words = said(f"{code} {text_of(fields, 'msg')}") if code != _OK else "no data"
         raise NoAnswer(f"the provider gave none: {words}")

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import structlog
 
-from worker.errors import NotSent
+from worker.errors import NotLetIn, NotSent
 from worker.providers.base import Tokened
 from worker.providers.http import Answer, Call, always
 from worker.refund import Outcome, Verdict
@@ -43,7 +43,10 @@ def exchange(
     provider = line.provider
     if not isinstance(provider, Tokened):
         return read(line.wire.post(_unsent(line, build), gate))
-    token = _unsent(line, lambda: runtime.tokens.get(line.account, provider, line.wire))
+    try:
+        token = _unsent(line, lambda: runtime.tokens.get(line.account, provider, line.wire))
+    except NotLetIn as error:
+        return Outcome(verdict=Verdict.MISCONFIGURED, code=error.code, message=str(error))
     call = _unsent(line, lambda: provider.with_token(build(), token))
     outcome = read(line.wire.post(call, gate))
     if outcome.verdict is Verdict.TOKEN:

@@ -39,6 +39,8 @@ _ATTEMPT_AFTER: Final = {
 }
 #: The attempt was not executed, and the refund goes again under its number.
 _AGAIN: Final = frozenset({Verdict.NEVER_SENT, Verdict.BUSY, Verdict.MISCONFIGURED, Verdict.TOKEN})
+#: What only a provider that knows the number answers to a submission.
+_SHOWS: Final = frozenset({Verdict.PENDING, Verdict.KNOWN, Verdict.EXISTS, Verdict.REJECTED})
 #: What is asked about, where a provider's own message says it of a final refund.
 _DISAGREES: Final = {
     FAILED: frozenset({Verdict.SUCCEEDED, Verdict.PENDING, Verdict.KNOWN}),
@@ -97,7 +99,8 @@ def decide_answer(
     after = _close_attempt(standing, was, outcome.verdict)
     becomes = _ATTEMPT_AFTER.get(outcome.verdict, Attempt.UNKNOWN)
     if attempt != standing.attempt or standing.state not in (SUBMITTING, UNKNOWN):
-        return _note_late(standing, after, becomes)
+        shows = outcome.verdict in _SHOWS and was not in CLOSED
+        return _note_late(standing, replace(after, known=after.known or shows), becomes)
     if outcome.verdict in _AGAIN:
         return _queued_again(after, outcome, becomes, said_before)
     return _answered(after, outcome, rules, becomes)
@@ -186,7 +189,7 @@ def _close_attempt(standing: Standing, was: Attempt, verdict: Verdict) -> Standi
 
 
 def _note_late(before: Standing, after: Standing, becomes: Attempt) -> Change | None:
-    """An answer to an attempt that is not the current one any more closes it.
+    """An answer to an attempt that is not the current one any more closes it, or shows its number.
 
     What follows from that: with the last one closed, an unknown refund has failed, and a success
     that came from nobody's attempt is contradicted. While the provider says pending, it stands.

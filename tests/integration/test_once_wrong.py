@@ -13,13 +13,14 @@ from refundry import TASK_REQUEST, State
 from tests.integration.builders import MINUTE, NOW, Shop
 from tests.unit.builders import RULES, after, answered, asked, broken_promises, first_sent
 from tests.unit.test_refund import sent_twice
+from worker.decisions import begin
 from worker.ledger import journal
 from worker.ledger.refunds import order_and_refund
-from worker.refund import Attempt, Case, Outcome, Verdict
+from worker.refund import Attempt, Case, Outcome, Standing, Verdict
 from worker.steps.command import pause
 from worker.steps.intake import take_job
 from worker.steps.poll import Claimed, apply
-from worker.steps.submit import call_provider
+from worker.steps.submit import call_provider, settle
 from worker.steps.sweep import sweep
 
 
@@ -146,4 +147,30 @@ def test_an_attempt_whose_refund_has_succeeded_meanwhile_is_reaped_once(shop: Sh
     assert shop.value("SELECT status FROM attempts") == Attempt.UNKNOWN
     assert shop.state() is State.SUCCEEDED
     assert sweep(shop.runtime).reaped == 0
+    assert shop.audit() == []
+
+
+def test_a_late_answer_that_shows_the_number_is_known_forbids_sending_it_again() -> None:
+    requeued = Standing(state=State.QUEUED, attempt=1, sent=1, open_sent=1)
+    change = answered(requeued, Verdict.PENDING, was=Attempt.UNKNOWN)
+    assert change is not None
+    assert not broken_promises(requeued, change)
+    lost = after(answered(begin(change.standing).standing, Verdict.UNKNOWN))
+    vanished = asked(lost, Verdict.NOT_FOUND)
+    assert vanished is not None
+    assert vanished.case is Case.VANISHED
+
+
+def test_an_answer_that_comes_after_its_news_still_brings_the_providers_number(shop: Shop) -> None:
+    accepted = shop.accept()
+    intent = shop.claim(accepted.order_id)
+    assert intent is not None
+    with shop.runtime.ledger.read() as connection:
+        order, refund = order_and_refund(connection, accepted.refund_id)
+    claimed = Claimed(order=order, refund=refund, line=intent.line, after_grace=False)
+    apply(shop.runtime, claimed, Outcome(verdict=Verdict.SUCCEEDED))
+    settle(shop.runtime, intent, Outcome(verdict=Verdict.SUCCEEDED, provider_refund_no="P1"))
+    assert shop.value("SELECT provider_refund_no FROM refunds") == "P1"
+    settle(shop.runtime, intent, Outcome(verdict=Verdict.SUCCEEDED, provider_refund_no="P2"))
+    assert shop.value("SELECT provider_refund_no FROM refunds") == "P1"
     assert shop.audit() == []

@@ -28,7 +28,7 @@ from worker.ledger.refunds import (
 )
 from worker.ledger.rows import Breaker, Order, Refund
 from worker.providers.base import RefundFacts
-from worker.refund import Attempt, Case, Outcome, Verdict
+from worker.refund import CLOSED, Attempt, Case, Outcome, Verdict
 from worker.runtime import Line, Runtime, suspended_clock
 from worker.schedule import window_end
 from worker.steps import breaker
@@ -205,6 +205,7 @@ def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
             said_before=_said_before(connection, intent, outcome),
         )
         if change is None:
+            _keep_number(scene, attempt.status, outcome)
             return False
         return record(scene, change, outcome, answered=intent.number)
 
@@ -214,6 +215,13 @@ def _said_before(connection: Connection, intent: Intent, outcome: Outcome) -> st
     if outcome.verdict is not Verdict.TOKEN:
         return None
     return said_before(connection, intent.refund.id, intent.number)
+
+
+def _keep_number(scene: Scene, was: Attempt, outcome: Outcome) -> None:
+    """An answer whose news came before it still brings the provider's number."""
+    number = outcome.provider_refund_no
+    if number and was not in CLOSED and scene.refund.provider_refund_no is None:
+        update_refund(scene.connection, scene.refund.id, {"provider_refund_no": number})
 
 
 def until_committed(step: Callable[[], Result]) -> Result:

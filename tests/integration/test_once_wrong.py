@@ -11,16 +11,19 @@ from config.accounts import load_accounts
 from config.errors import ConfigError
 from refundry import TASK_REQUEST, State
 from tests.integration.builders import MINUTE, NOW, Shop
+from tests.integration.conftest import MakeShop
+from tests.integration.notifications import EXECUTED, hkrt_account, notification, take
 from tests.unit.builders import RULES, after, answered, asked, broken_promises, first_sent
 from tests.unit.test_refund import sent_twice
 from worker.decisions import begin
 from worker.ledger import journal
+from worker.ledger.engine import Ledger
 from worker.ledger.refunds import order_and_refund
 from worker.refund import Attempt, Case, Outcome, Standing, Verdict
 from worker.steps.command import pause
 from worker.steps.intake import take_job
 from worker.steps.poll import Claimed, apply
-from worker.steps.submit import call_provider, settle
+from worker.steps.submit import call_provider, facts_of, settle
 from worker.steps.sweep import sweep
 
 
@@ -173,4 +176,26 @@ def test_an_answer_that_comes_after_its_news_still_brings_the_providers_number(s
     assert shop.value("SELECT provider_refund_no FROM refunds") == "P1"
     settle(shop.runtime, intent, Outcome(verdict=Verdict.SUCCEEDED, provider_refund_no="P2"))
     assert shop.value("SELECT provider_refund_no FROM refunds") == "P1"
+    assert shop.audit() == []
+
+
+def test_the_number_of_an_attempt_that_was_turned_down_is_not_the_next_ones(
+    ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(ledger, shop=hkrt_account(funds_same_number=True))
+    order_id = shop.accept().order_id
+    short = shop.claim(order_id)
+    assert short is not None
+    settle(shop.runtime, short, Outcome(verdict=Verdict.FUNDS, provider_refund_no="WX0"))
+    assert shop.value("SELECT provider_refund_no FROM refunds") == "WX0"
+    shop.wait(60 * MINUTE)
+    again = shop.claim(order_id)
+    assert again is not None
+    asked_by = again.line.provider.question(facts_of(again.order, again.refund)).body
+    assert b"WX0" not in asked_by
+    shop.settle(again, Verdict.UNKNOWN)
+    take(shop, notification(EXECUTED))  # under WX1
+    assert shop.state() is State.SUCCEEDED
+    assert shop.value("SELECT provider_refund_no FROM refunds") == "WX1"
+    assert shop.rows("SELECT * FROM cases") == []
     assert shop.audit() == []

@@ -117,7 +117,7 @@ def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
 
 
 def _write_intent(scene: Scene, admitted: Breaker, began: float) -> Intent:
-    refund, line = scene.refund, scene.line
+    refund, line = _without_a_closed_number(scene), scene.line
     change = begin(refund.standing)
     record(scene, change)
     insert_attempt(
@@ -139,6 +139,18 @@ def _write_intent(scene: Scene, admitted: Breaker, began: float) -> Intent:
         breaker=admitted,
         began=began,
     )
+
+
+def _without_a_closed_number(scene: Scene) -> Refund:
+    """What the provider called an attempt that was not executed is not the next one's number.
+
+    Asked by it, the provider would tell of the old attempt; and it may give the new one another.
+    """
+    refund = scene.refund
+    if refund.provider_refund_no is None or refund.standing.open_sent:
+        return refund
+    update_refund(scene.connection, refund.id, {"provider_refund_no": None})
+    return replace(refund, provider_refund_no=None)
 
 
 def _is_past_window(line: Line, order: Order, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from config.errors import ConfigError
 from refundry import TASK_REQUEST, State
 from tests.integration.builders import MINUTE, NOW, Shop
 from tests.integration.conftest import MakeShop
-from tests.integration.notifications import EXECUTED, hkrt_account, notification, take
+from tests.integration.notifications import EXECUTED, due_in, hkrt_account, notification, take
 from tests.unit.builders import RULES, after, answered, asked, broken_promises, first_sent
 from tests.unit.test_refund import sent_twice
 from worker.decisions import begin
@@ -22,7 +22,7 @@ from worker.ledger.refunds import order_and_refund
 from worker.refund import Attempt, Case, Outcome, Standing, Verdict
 from worker.steps.command import pause
 from worker.steps.intake import take_job
-from worker.steps.poll import Claimed, apply
+from worker.steps.poll import Claimed, apply, poll
 from worker.steps.submit import call_provider, facts_of, settle
 from worker.steps.sweep import sweep
 
@@ -199,3 +199,15 @@ def test_the_number_of_an_attempt_that_was_turned_down_is_not_the_next_ones(
     assert shop.value("SELECT provider_refund_no FROM refunds") == "WX1"
     assert shop.rows("SELECT * FROM cases") == []
     assert shop.audit() == []
+
+
+def test_a_success_that_was_told_before_anything_was_sent_is_watched_like_any_other(
+    ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(ledger, shop=hkrt_account())
+    shop.accept()
+    take(shop, notification(EXECUTED))
+    assert shop.state() is State.SUCCEEDED
+    shop.wait(24 * 60 * MINUTE)
+    assert poll(shop.runtime).asked == 1
+    assert (due_in(shop) or MINUTE) > 60 * MINUTE

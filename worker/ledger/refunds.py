@@ -201,8 +201,8 @@ def count_questions(connection: Connection, account: str, now: datetime, most: i
 
 def claim_questions(
     connection: Connection, account: str, now: datetime, until: datetime, limit: int
-) -> list[tuple[Refund, Order, datetime]]:
-    """Due refunds of an account, their latest attempt's start, claimed until ``until``."""
+) -> list[tuple[Refund, Order, datetime | None]]:
+    """Due refunds of an account, their latest attempt's start if any, claimed until ``until``."""
     latest = and_(attempts.c.refund_id == refunds.c.id, attempts.c.number == refunds.c.attempt)
     due = (
         select(refunds.c.id)
@@ -229,11 +229,11 @@ def claim_questions(
 
 def _with_order(
     connection: Connection, ids: list[int], latest: Any
-) -> list[tuple[int, Order, datetime]]:
+) -> list[tuple[int, Order, datetime | None]]:
     rows = connection.execute(
         select(refunds.c.id.label("refund"), attempts.c.started_at, orders)
         .join(orders, orders.c.id == refunds.c.order_id)
-        .join(attempts, latest)
+        .outerjoin(attempts, latest)  # what was told of before it was sent has none
         .where(refunds.c.id.in_(ids))
         .order_by(refunds.c.id)
     )

@@ -103,7 +103,12 @@ def _claim(runtime: Runtime, line: Line, limit: int) -> list[Claimed]:
         found = claim_questions(connection, account.name, now, now + lease, limit)
     grace = timedelta(seconds=account.grace_s)
     return [
-        Claimed(order=order, refund=refund, line=line, after_grace=now >= started_at + grace)
+        Claimed(
+            order=order,
+            refund=refund,
+            line=line,
+            after_grace=started_at is None or now >= started_at + grace,
+        )
         for refund, order, started_at in found
     ]
 

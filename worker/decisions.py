@@ -99,7 +99,7 @@ def decide_answer(
     after = _close_attempt(standing, was, outcome.verdict)
     becomes = _ATTEMPT_AFTER.get(outcome.verdict, Attempt.UNKNOWN)
     if attempt != standing.attempt or standing.state not in (SUBMITTING, UNKNOWN):
-        shows = outcome.verdict in _SHOWS and was not in CLOSED
+        shows = _shows(outcome) and was not in CLOSED
         return _note_late(standing, replace(after, known=after.known or shows), becomes)
     if outcome.verdict in _AGAIN:
         return _queued_again(after, outcome, becomes, said_before)
@@ -128,7 +128,7 @@ def decide_question(
         return _declined(standing, question)
     if outcome.verdict is Verdict.NOT_FOUND:
         return _not_found(standing, question, rules, now)
-    return None
+    return _heard_of(standing, standing) if _shows(outcome) else None
 
 
 def decide_notification(standing: Standing, notice: Notice, rules: Rules) -> Change | None:
@@ -188,6 +188,12 @@ def _close_attempt(standing: Standing, was: Attempt, verdict: Verdict) -> Standi
     )
 
 
+def _shows(outcome: Outcome) -> bool:
+    """Whether the provider knows the number: it says so, or has one of its own for it."""
+    numbered = outcome.verdict is Verdict.UNKNOWN and outcome.provider_refund_no is not None
+    return numbered or outcome.verdict in _SHOWS
+
+
 def _note_late(before: Standing, after: Standing, becomes: Attempt) -> Change | None:
     """An answer to an attempt that is not the current one any more closes it, or shows its number.
 
@@ -230,7 +236,7 @@ def _answered(after: Standing, outcome: Outcome, rules: Rules, becomes: Attempt)
     if verdict is Verdict.PENDING:
         after = replace(_accepted(after, rules), known=True)
         return Change(event=verdict, standing=after, attempt=becomes)
-    known = after.known or verdict in (Verdict.KNOWN, Verdict.EXISTS)
+    known = after.known or _shows(outcome)
     first = verdict is Verdict.EXISTS and after.sent == 1
     return Change(
         event=verdict,

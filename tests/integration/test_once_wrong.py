@@ -15,11 +15,11 @@ from tests.integration.conftest import MakeShop
 from tests.integration.notifications import EXECUTED, due_in, hkrt_account, notification, take
 from tests.unit.builders import RULES, after, answered, asked, broken_promises, first_sent
 from tests.unit.test_refund import sent_twice
-from worker.decisions import begin
+from worker.decisions import begin, decide_answer, decide_question
 from worker.ledger import journal
 from worker.ledger.engine import Ledger
 from worker.ledger.refunds import order_and_refund
-from worker.refund import Attempt, Case, Outcome, Standing, Verdict
+from worker.refund import Attempt, Case, Outcome, Question, Standing, Verdict
 from worker.steps.command import pause
 from worker.steps.intake import take_job
 from worker.steps.poll import Claimed, apply, poll
@@ -162,6 +162,19 @@ def test_a_late_answer_that_shows_the_number_is_known_forbids_sending_it_again()
     vanished = asked(lost, Verdict.NOT_FOUND)
     assert vanished is not None
     assert vanished.case is Case.VANISHED
+
+
+def test_an_unclear_answer_with_the_providers_own_number_shows_that_it_knows_ours() -> None:
+    unclear = Outcome(verdict=Verdict.UNKNOWN, provider_refund_no="P1")
+    told = decide_answer(first_sent(), 1, Attempt.STARTED, unclear, RULES)
+    lost = after(answered(first_sent(), Verdict.UNKNOWN))
+    question = Question(attempt=1, state=State.UNKNOWN, after_grace=True)
+    replied = decide_question(lost, question, unclear, RULES, NOW)
+    for change in (told, replied):
+        assert after(change).state is State.UNKNOWN
+        vanished = asked(after(change), Verdict.NOT_FOUND)
+        assert vanished is not None
+        assert vanished.case is Case.VANISHED
 
 
 def test_an_answer_that_comes_after_its_news_still_brings_the_providers_number(shop: Shop) -> None:

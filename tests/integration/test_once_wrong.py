@@ -3,9 +3,11 @@ or an enemy, has found."""
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import QueuePool, create_engine
 
 from config.accounts import load_accounts
 from config.errors import ConfigError
@@ -16,6 +18,7 @@ from tests.integration.notifications import EXECUTED, due_in, hkrt_account, noti
 from tests.unit.builders import RULES, after, answered, asked, broken_promises, first_sent
 from tests.unit.test_refund import sent_twice
 from worker.decisions import begin, decide_answer, decide_question
+from worker.errors import ServiceAway
 from worker.ledger import journal
 from worker.ledger.engine import Ledger
 from worker.ledger.refunds import order_and_refund
@@ -224,3 +227,12 @@ def test_a_success_that_was_told_before_anything_was_sent_is_watched_like_any_ot
     shop.wait(24 * 60 * MINUTE)
     assert poll(shop.runtime).asked == 1
     assert (due_in(shop) or MINUTE) > 60 * MINUTE
+
+
+def test_a_ledger_whose_connections_all_hang_is_away(tmp_path: Path) -> None:
+    url, pool = f"sqlite:///{tmp_path}/ledger.sqlite", {"pool_size": 1, "max_overflow": 0}
+    ledger = Ledger(create_engine(url, poolclass=QueuePool, pool_timeout=0.05, **pool))
+    with ledger.engine.connect(), pytest.raises(ServiceAway, match="every connection"):
+        with ledger.write():
+            pass
+    ledger.engine.dispose()

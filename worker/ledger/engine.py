@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.errors import ServiceAway
 from worker.ledger.types import UtcTime
@@ -95,6 +96,8 @@ def _away() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise ServiceAway(f"the database does not answer: {error.orig}") from error
+    except PoolTimeout as error:  # a database that hangs keeps what others would work with
+        raise ServiceAway("the database does not answer: every connection is in use") from error
     except DBAPIError as error:
         if error.connection_invalidated or _sqlstate(error) in _AWAY_STATES:
             raise ServiceAway(f"the database cannot be used: {error.orig}") from error

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from config.settings import load_settings
 from tests.integration.builders import Shop
 from tests.integration.conftest import MakeShop
+from tests.integration.notifications import hkrt_account, sent
 from tests.providers.harness import OWN_OPTIONS, RawServer
 from tests.simulator.harness import BAOFU_KEYS, Sim
 from worker.cli import app
@@ -22,7 +23,7 @@ from worker.ledger.migrate import upgrade
 from worker.refund import Figures, Outcome, Verdict
 from worker.runtime import build_runtime
 from worker.steps.figures import Compared, ask_figures, compare_figures
-from worker.steps.poll import poll
+from worker.steps.poll import Claimed, _claim, apply, poll
 from worker.steps.submit import settle, submit
 
 PAID_AT = (datetime.now(UTC) - timedelta(days=1)).isoformat()
@@ -99,6 +100,30 @@ def test_a_total_that_the_provider_sees_otherwise_is_a_difference() -> None:
     assert agree(Figures(refunded=10))
     assert not agree(Figures(refunded=10, left=91))
     assert not agree(Figures(refunded=9, left=90))
+
+
+def test_of_answers_that_overlap_the_one_that_says_more_refunded_is_kept(
+    ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(ledger, shop=hkrt_account(serialisation="until_accepted"))
+    for refund_no in ("R1", "R2"):
+        sent(shop, refund_no=refund_no)
+    first, second = claim_all(shop)
+    answer(shop, second, Figures(refunded=20, left=80))
+    answer(shop, first, Figures(refunded=10, left=90))  # on its way for longer
+    assert kept(shop) == (20, 80)
+    answer(shop, claim_all(shop)[0], Figures(refunded=10, left=90))  # one has failed since
+    assert kept(shop) == (10, 90)
+
+
+def claim_all(shop: Shop) -> list[Claimed]:
+    shop.wait(timedelta(hours=1))
+    return _claim(shop.runtime, shop.runtime.lines["shop"], 10)
+
+
+def answer(shop: Shop, claimed: Claimed, figures: Figures) -> None:
+    shop.wait(timedelta(seconds=1))
+    apply(shop.runtime, claimed, Outcome(verdict=Verdict.PENDING, figures=figures))
 
 
 def test_no_transaction_is_open_while_the_provider_is_asked(

@@ -154,4 +154,4 @@ def apply(runtime: Runtime, claimed: Claimed, outcome: Outcome) -> bool:
         standing = scene.refund.standing
         change = decide_question(standing, question, outcome, claimed.line.rules, scene.now)
         unchanged = Change(event="asked", standing=standing)
-        return record(scene, change or unchanged, outcome)
+        return record(scene, change or unchanged, outcome, asked_at=claimed.refund.asked_at)

@@ -48,6 +48,7 @@ def record(
     outcome: Outcome | None = None,
     *,
     answered: int | None = None,
+    asked_at: datetime | None = None,
     source: dict[str, Any] | None = None,
 ) -> bool:
     """Write a change down; returns whether the order has work to do now.
@@ -57,13 +58,14 @@ def record(
         change: what was decided.
         outcome: what the provider said, where it was asked or sent to.
         answered: number of the attempt that was answered, where there is one.
+        asked_at: when the call began that brought the outcome; None for what came by itself.
         source: where it was learnt, for the event and the case.
     """
     source = source or {}
     new_case = change.case is not None and _open_case(scene, change.case, outcome, source)
     next_at = due_at(scene, change)
     _pause_account(scene, change, outcome)
-    _keep_figures(scene, outcome, told="callback" in source)
+    _keep_figures(scene, outcome, asked_at)
     if change.standing == scene.refund.standing and answered is None and not new_case:
         values = {"due_at": next_at} | _heard(outcome)
         update_refund(scene.connection, scene.refund.id, values)
@@ -89,16 +91,18 @@ def _open_case_if_unaskable(scene: Scene, change: Change, outcome: Outcome | Non
         _open_case(scene, Case.UNASKABLE, outcome, {})
 
 
-def _keep_figures(scene: Scene, outcome: Outcome | None, *, told: bool) -> None:
+def _keep_figures(scene: Scene, outcome: Outcome | None, asked_at: datetime | None) -> None:
     """What the provider says of the whole order: both figures are always of one answer.
 
-    What was refunded only grows; a notification that says less has been overtaken.
+    What was refunded only grows: a notification, or an answer that others have come before since
+    it was asked for, has been overtaken if it says less.
     """
     figures = outcome and outcome.figures
     if not figures:
         return
-    overtaken = told and (figures.refunded or 0) < (scene.order.provider_refunded or 0)
-    if not overtaken:
+    kept_at = scene.order.figures_at
+    alone = asked_at is not None and (kept_at is None or kept_at <= asked_at)
+    if alone or (figures.refunded or 0) >= (scene.order.provider_refunded or 0):
         values = {"provider_refunded": figures.refunded, "provider_left": figures.left}
         update_order(scene.connection, scene.order.id, values | {"figures_at": scene.now})
 

@@ -219,7 +219,7 @@ def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
         if change is None:
             _keep_number(scene, attempt.status, outcome)
             return False
-        return record(scene, change, outcome, answered=intent.number)
+        return record(scene, change, outcome, answered=intent.number, asked_at=attempt.started_at)
 
 
 def _said_before(connection: Connection, intent: Intent, outcome: Outcome) -> str | None:

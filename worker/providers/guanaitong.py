@@ -36,7 +36,13 @@ from worker.providers.guanaitong_fields import (
     sums_that_differ,
 )
 from worker.providers.http import Answer, Call, form_body, form_fields
-from worker.providers.signatures import sha1_matches, sha1_sign
+from worker.providers.signatures import (
+    may_shift,
+    sha1_matches,
+    sha1_sign,
+    sha1_text,
+    times_named,
+)
 from worker.refund import Outcome, Verdict
 
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -198,6 +204,8 @@ class Guanaitong:
         for name in _NOTIFIED:
             if not fields.get(name):
                 raise NoAnswer(f"the notification has no {name}")
+            if "&" in fields[name] or times_named(sha1_text(fields), name) != 1:
+                raise Forged(f"the notification's {name} can be read in more than one way")
         sent_at = fen_of(fields["timestamp"])
         if sent_at is None:
             raise NoAnswer("the notification's timestamp is none")
@@ -233,6 +241,8 @@ class Guanaitong:
                 problems.append(f"{name}: must begin with the appid, {appid}")
             if len(number) not in _NUMBER_LENGTHS:
                 problems.append(f"{name}: guanaitong takes 2 to 50 characters")
+            if may_shift(number):
+                problems.append(f"{name}: holds & or =, which guanaitong's signature does not tell")
         return problems
 
     def _extra_problems(self, request: RefundRequest) -> list[str]:

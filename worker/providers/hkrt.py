@@ -29,7 +29,7 @@ from worker.providers.formats import (
     yuan,
 )
 from worker.providers.http import Answer, Call
-from worker.providers.signatures import md5_matches, md5_sign
+from worker.providers.signatures import joined, may_shift, md5_matches, md5_sign, times_named
 from worker.refund import Figures, Outcome, Verdict
 
 _TAKEN: Final = "10000"
@@ -38,6 +38,22 @@ _VERDICTS: Final = {"1": Verdict.SUCCEEDED, "2": Verdict.REJECTED, "3": Verdict.
 #: A notification's ``trade_status``.
 _TOLD: Final = {"1": Verdict.SUCCEEDED, "2": Verdict.REJECTED, "3": Verdict.PENDING}
 _JSON: Final = "application/json; charset=utf-8"
+#: What an answer or a notification is judged by; each may be read in one place of it.
+_DECISIVE: Final = (
+    "accessid",
+    "error_code",
+    "out_refund_no",
+    "out_trade_no",
+    "refund_amount",
+    "refund_no",
+    "refund_status",
+    "return_code",
+    "trade_status",
+)
+#: The channel's own parameters, which have some of these names too (seed 001).
+_ATTACHED: Final = "attach"
+#: Not even there.
+_VERDICT_NAMES: Final = ("refund_status", "trade_status")
 #: "只能是数字、大小写字母" (seed 001, out_refund_no).
 _REFUND_NO: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 
@@ -78,6 +94,8 @@ class Hkrt:
         problems = []
         if not _REFUND_NO.fullmatch(request.refund_no):
             problems.append("refund_no: hkrt takes up to 64 digits and letters, nothing else")
+        if may_shift(request.order_no):
+            problems.append("order_no: holds & or =, which hkrt's signature does not tell")
         if request.currency != "CNY":
             problems.append(f"currency: hkrt settles in CNY, not {request.currency}")
         for name in ("items", "extra"):
@@ -132,6 +150,8 @@ class Hkrt:
         fields = read_object(body)
         if not md5_matches(fields, self._options.access_key.get_secret_value()):
             raise Forged("the notification's signature is wrong")
+        if not _reads_one_way(fields):
+            raise Forged("the notification can be read in more than one way")
         if fields.get("accessid", self._options.access_id) != self._options.access_id:
             raise Foreign("the notification is for another accessid")
         number = text_of(fields, "out_refund_no")
@@ -168,6 +188,8 @@ class Hkrt:
         fields = read_object(answer.body)
         if not md5_matches(fields, self._options.access_key.get_secret_value()):
             raise NoAnswer("the answer's signature is wrong")
+        if not _reads_one_way(fields):
+            raise NoAnswer("the answer can be read in more than one way")
         return fields
 
     def _not_taken(self, fields: dict[str, Any], verdict: Verdict) -> Outcome:
@@ -211,6 +233,15 @@ class Hkrt:
         amount = text_of(fields, "refund_amount")
         if fen_of_yuan(amount, sign_ignored=True) != facts.amount:
             raise NoAnswer(f"the answer's amount is {said(amount)!r}")
+
+
+def _reads_one_way(fields: dict[str, Any]) -> bool:
+    """Whether no other fields with the same text to sign would show something else."""
+    attached = joined({_ATTACHED: fields.get(_ATTACHED)})
+    own = joined({name: value for name, value in fields.items() if name != _ATTACHED})
+    if any(times_named(attached, name) for name in _VERDICT_NAMES):
+        return False
+    return all(times_named(own, name) == bool(text_of(fields, name)) for name in _DECISIVE)
 
 
 def _figures(fields: dict[str, Any]) -> Figures | None:

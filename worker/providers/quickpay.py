@@ -28,9 +28,17 @@ from worker.providers.formats import (
     text_of,
 )
 from worker.providers.http import Answer, Call
-from worker.providers.signatures import md5_matches, md5_sign
+from worker.providers.signatures import joined, md5_matches, md5_sign, times_named
 from worker.refund import Outcome, Verdict
 
+#: What an answer is judged by; where it is signed, each may be read in one place of it.
+_DECISIVE: Final = (
+    "code",
+    "order_no",
+    "refund_amount",
+    "refund_order_no",
+    "transaction_status",
+)
 _VERDICTS: Final = {
     "REFUNDED": Verdict.SUCCEEDED,
     "REFUNDFAILED": Verdict.REJECTED,
@@ -185,6 +193,8 @@ class QuickPay:
         key = self._options.sign_key if self._options.signing == "md5" else None
         if key and not md5_matches(fields, key.get_secret_value()):
             raise NoAnswer("the answer's signature is wrong")
+        if key and any(times_named(joined(fields), name) > 1 for name in _DECISIVE):
+            raise NoAnswer("the answer can be read in more than one way")
         return fields
 
     def _read_data(self, facts: RefundFacts, fields: dict[str, Any]) -> Outcome:

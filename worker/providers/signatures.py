@@ -1,7 +1,12 @@
-"""The signatures that several providers' pages describe."""
+"""The signatures that several providers' pages describe.
+
+Both rules sign ``k=v`` joined with ``&`` and escape nothing, so one text can be read as other
+fields: whoever saw one message could send another under its signature. What could be is refused.
+"""
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,15 +58,28 @@ def md5_matches(fields: dict[str, Any], key: str) -> bool:
     )
 
 
+def times_named(text: str, name: str) -> int:
+    """How often a text that was signed could be read as naming something."""
+    return len(re.findall(rf"(?<![^&=]){re.escape(name)}=", text))
+
+
+def may_shift(value: str) -> bool:
+    """Whether a value in what is signed could be read as the end of its field and another one."""
+    return "&" in value or "=" in value
+
+
 def sha1_sign(fields: Mapping[str, str], secret: str) -> str:
     """The lower-case SHA-1 of raw ``k=v`` joined with ``&``, the secret being one of them.
 
     Sorted by ASCII; ``sign`` is left out, an empty value is not (providers.md, "guanaitong").
     """
-    signed = {name: value for name, value in fields.items() if name != "sign"}
-    signed["appsecret"] = secret
-    text = "&".join(f"{name}={signed[name]}" for name in sorted(signed))
+    text = sha1_text({**fields, "appsecret": secret})
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def sha1_text(fields: Mapping[str, str]) -> str:
+    """What is signed of these fields."""
+    return "&".join(f"{name}={fields[name]}" for name in sorted(fields) if name != "sign")
 
 
 def sha1_matches(fields: Mapping[str, str], secret: str) -> bool:

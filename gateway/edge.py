@@ -108,6 +108,10 @@ async def _read(scope: Scope, receive: Receive) -> bytes:
     most = MAX_CALLBACK if scope["path"].startswith("/callbacks/") else MAX_BODY
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(415, "encoded", "send the body as it is: no Content-Encoding", headers=_CLOSE)
+    if "content-length" in headers and "transfer-encoding" in headers:
+        # A proxy in front may have gone by the other one: where the next request begins is open.
+        detail = "give Content-Length or Transfer-Encoding, not both"
+        raise Problem(400, "two_lengths", detail, headers=_CLOSE)
     length = headers.get("content-length", "0")
     if len(length) > 18 or int(length) > most:
         raise _too_large(most)

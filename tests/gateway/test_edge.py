@@ -1,14 +1,16 @@
 """What every request passes first: bounds of size and time, and errors that are problems."""
 
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from gateway.edge import BODY_TIMEOUT_S, MAX_BODY, MAX_CALLBACK
-from gateway.protocol import HEADERS_TIMEOUT_S
+from gateway.protocol import HEADERS_TIMEOUT_S, UNREAD_TIMEOUT_S
 from tests.gateway.harness import Gateway, job, problem
 
 
@@ -79,6 +81,32 @@ def test_a_connection_that_drips_is_ended(gateway: Gateway) -> None:
         assert nothing.result() == b""
         assert headers.result() == b""
     assert time.monotonic() - began < 2 * max(BODY_TIMEOUT_S, HEADERS_TIMEOUT_S)
+
+
+def ask_and_never_read(connection: socket.socket, until: float) -> None:
+    while time.monotonic() < until:
+        with suppress(TimeoutError):
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+
+
+def test_a_client_that_reads_no_answer_is_let_go(gateway: Gateway) -> None:
+    """It would hold a place for ever; as many as there are places would shut everybody out."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(1)
+        connection.connect(("127.0.0.1", gateway.port))
+        with pytest.raises(ConnectionError):
+            ask_and_never_read(connection, until=time.monotonic() + 4 * UNREAD_TIMEOUT_S)
+
+
+def test_a_body_with_two_lengths_is_a_problem_and_nothing_after_it_is_served(
+    gateway: Gateway,
+) -> None:
+    both = head("/callbacks/hk", "Content-Length: 5", "Transfer-Encoding: chunked")
+    smuggled = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = gateway.raw(both + b"0\r\n\r\n" + smuggled)
+    raw_problem(answer, 400, "two_lengths")
+    assert b"alive" not in answer
 
 
 def test_what_is_no_http_is_a_problem(gateway: Gateway) -> None:

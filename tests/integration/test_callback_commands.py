@@ -74,6 +74,21 @@ def test_the_bytes_of_one_are_printed_as_text(run: Run) -> None:
     assert run("callbacks", "show", "2", code=1) == ""
 
 
+def test_what_a_terminal_would_obey_is_escaped(run: Run) -> None:
+    body = notification(EXECUTED).replace(b"{", b'{\t"note":"",\r\n', 1)
+    take_notification(build_runtime(load_settings()), "shop", "\x1b[2J", body)
+    assert '{\\t"note":"",\\r\n' in run("callbacks", "show", "2")
+
+
+def test_brackets_and_colons_of_a_producer_are_no_markup(run: Run) -> None:
+    odd = "[/O2][link]:bug:"
+    take_job(
+        build_runtime(load_settings()), TASK_REQUEST, JOB | {"order_no": odd, "refund_no": "R2"}
+    )
+    for command in (("status", "R2"), ("list",)):
+        assert odd in run(*command)
+
+
 def test_those_that_were_refused_are_counted(run: Run) -> None:
     (row,) = read(run("callbacks", "refused", "--json"))
     assert (row["account"], row["code"], row["times"]) == ("shop", "unreadable", 1)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import EXIT_REFUSED, fail, print_done, print_json, print_rows
+from worker.cli.output import EXIT_REFUSED, fail, print_done, print_json, print_rows, visible
 from worker.cli.refunds import Json
 from worker.cli.setting import open_ledger
 from worker.ledger import callbacks
@@ -36,13 +36,13 @@ def list_callbacks(
 
 @callback_commands.command("show")
 def show_callback(callback_id: int, as_json: Json = False) -> None:
-    """Print the bytes of one notification as text; what is not UTF-8 is escaped."""
+    """Print the bytes of one notification as text; what is not UTF-8 or not visible is escaped."""
     with open_ledger().read() as connection:
         body = callbacks.callback_body(connection, callback_id)
     if body is None:
         fail(f"there is no notification {callback_id}", EXIT_REFUSED)
     text = body.decode("utf-8", errors="backslashreplace")
-    print_done(as_json, text, {"id": callback_id, "body": text})
+    print_done(as_json, visible(text), {"id": callback_id, "body": text})
 
 
 @callback_commands.command("refused")

@@ -18,8 +18,14 @@ EXIT_AWAY: Final = 3
 #: Width of a table that goes to a file or a pipe, in characters.
 _FILE_WIDTH: Final = 200
 
-#: For people; plain text when standard output is not a terminal.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+#: For people; plain text when standard output is not a terminal. What is shown comes from producers
+#: and providers: a word in brackets or between colons is theirs, and no markup.
+console = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    width=None if sys.stdout.isatty() else _FILE_WIDTH,
+)
 
 
 def print_line(text: str) -> None:
@@ -59,6 +65,14 @@ def fail(message: str, code: int) -> NoReturn:
     """One line on standard error, then the end of the process with ``code``."""
     sys.stderr.write(f"refundry: {' '.join(message.split())}\n")
     raise SystemExit(code)
+
+
+def visible(text: str) -> str:
+    """A text of several lines with every other control character escaped: terminals obey some."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
 
 
 def yuan(fen: int) -> str:

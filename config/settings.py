@@ -2,7 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 import limits
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -16,6 +17,8 @@ from config.errors import BrokerNotStarted, ConfigError
 BROKER_NOTE = "broker.url"
 #: The embedded ledger.
 SQLITE_FILE = "ledger.sqlite"
+#: A password cut short would have the rest taken for host, port or path, which are shown.
+_UNREADABLE: Final = "is not a URL: percent-encode what its password has of : / ? # @"
 
 
 class Settings(BaseSettings):
@@ -62,14 +65,34 @@ class Settings(BaseSettings):
             raise ValueError("is not a rate such as 600/minute or 20/second") from None
         return value
 
+    @field_validator("broker_url", "redis_url")
+    @classmethod
+    def _readable(cls, value: SecretStr) -> SecretStr:
+        for url in value.get_secret_value().split(";"):  # Sentinel has several
+            try:
+                parts = urlsplit(url)
+                _ = parts.port
+            except ValueError:
+                raise ValueError(_UNREADABLE) from None
+            if "@" in parts.path + parts.query + parts.fragment:
+                raise ValueError(_UNREADABLE)
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value():
+            return value
         try:
-            backend = value.get_secret_value() and make_url(value.get_secret_value()).drivername
+            url = make_url(value.get_secret_value())
         except ArgumentError:
             raise ValueError("is not a SQLAlchemy URL") from None
-        if backend.partition("+")[0] not in ("", "sqlite", "postgres", "postgresql"):
+        except ValueError:
+            raise ValueError(_UNREADABLE) from None
+        if "@" in (url.host or ""):
+            raise ValueError(_UNREADABLE)
+        backend = url.drivername
+        if backend.partition("+")[0] not in ("sqlite", "postgres", "postgresql"):
             raise ValueError(f"{backend} is not served; use postgresql or sqlite")
         return value
 

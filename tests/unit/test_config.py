@@ -66,6 +66,23 @@ def test_postgresql_is_reached_through_psycopg_3(
     assert load_settings().database() == "postgresql+psycopg://u:p@db/refunds"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:p%2Fss%40@host:6379/0?ssl_cert_reqs=required",
+        "rediss://:p@ss@[::1]:6379/0",
+        "unix://:pass@/run/valkey.sock?db=1",
+        "sentinel://:pass@one:26379;sentinel://:pass@two:26379",
+        "amqp://u:pass@broker//",
+    ],
+)
+def test_a_brokers_url_is_taken_as_its_kind_writes_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFUNDRY_BROKER_URL", url)
+    assert load_settings().broker() == url
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         load_settings().flower_port = 1
@@ -80,6 +97,13 @@ def test_settings_are_frozen() -> None:
         ("REFUNDRY_FLOWER_AUTH", SECRET),
         ("REFUNDRY_FLOWER_AUTH", f":{SECRET}"),
         ("REFUNDRY_FLOWER_AUTH", f"{SECRET}:"),
+        ("REFUNDRY_DATABASE_URL", f"postgresql://u:pass@word:{SECRET}/db"),
+        ("REFUNDRY_DATABASE_URL", f"postgresql://u:pass@{SECRET}@host/db"),
+        ("REFUNDRY_BROKER_URL", f"redis://:{SECRET}/word@host:6379/0"),
+        ("REFUNDRY_BROKER_URL", f"redis://:1/{SECRET}@host:6379/0"),
+        ("REFUNDRY_BROKER_URL", f"amqp://u:1#{SECRET}@host//"),
+        ("REFUNDRY_REDIS_URL", f"redis://:1?{SECRET}@host/0"),
+        ("REFUNDRY_REDIS_URL", f"redis://[{SECRET}"),
         ("CELERY_BROKER_URL", f"redis://:{SECRET}@other/0"),
         ("CELERY_RESULT_BACKEND", f"redis://:{SECRET}@other/0"),
     ],

@@ -127,11 +127,14 @@ class Account(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        parts = urlsplit(self.base_url)
-        _ = parts.port  # raises on a port that is none
+        try:
+            parts = urlsplit(self.base_url)
+            _ = parts.port
+        except ValueError:  # whose words may hold a part of a password
+            raise ValueError("base_url has no host and port that can be read") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"base_url {self.base_url!r} is not an http or https URL")
-        if parts.query or parts.fragment or parts.username:
+            raise ValueError("base_url must be an http or https URL")
+        if parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError("base_url must have no query, fragment or user")
         if self.time_scale < 1 and not _is_loopback(parts.hostname):
             raise ValueError("time_scale below 1 is for demonstrations: base_url must be loopback")

@@ -121,6 +121,13 @@ def test_a_number_is_visible_ascii(field: str, number: object) -> None:
     assert problems_of(**{field: number})[0].startswith(f"{field}: ")
 
 
+@pytest.mark.parametrize("extra", ["13800001111", {"recipientPhone": 13800001111.5}])
+def test_what_may_say_who_a_person_is_is_never_in_the_problem(extra: Any) -> None:
+    (problem,) = problems_of(extra=extra)
+    assert problem.startswith("extra: ")
+    assert "13800001111" not in problem
+
+
 @pytest.mark.parametrize("value", [1.5, 1e30, float("inf")])
 def test_a_float_in_the_providers_fields_is_refused(value: float) -> None:
     assert "float" in problems_of(extra={"a": [{"b": value}]})[0]

@@ -52,7 +52,7 @@ def _check_json(value: JsonValue, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, float):
-        raise ValueError(f"holds the float {value!r}; write numbers as integers or strings")
+        raise ValueError("holds a float; write numbers as integers or strings")
     if isinstance(value, str):
         _no_control_characters(value)
     if isinstance(value, dict):

@@ -110,6 +110,15 @@ def test_a_taken_port_is_named_and_nothing_stays_behind(
     assert children_of(tmp_path / "other") == []
 
 
+def test_a_ledger_that_is_no_database_is_named_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "ledger").write_text("somebody's notes, which are no database" * 50)
+    url = f"sqlite:///{tmp_path / 'ledger'}"
+    refused = run(Service(tmp_path / "other", REFUNDRY_DATABASE_URL=url))
+    assert refused.returncode == 3
+    assert "file is not a database" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 @pytest.mark.parametrize("part", ["worker-1", "beat", "gateway", "valkey"])
 def test_what_is_killed_comes_back(shared: Service, part: str) -> None:
     killed = shared.pid_of(part)

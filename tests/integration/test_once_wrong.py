@@ -21,6 +21,9 @@ from worker.decisions import begin, decide_answer, decide_question
 from worker.errors import ServiceAway
 from worker.ledger import journal
 from worker.ledger.engine import Ledger
+from worker.errors import ServiceAway
+from worker.ledger import journal
+from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.refunds import order_and_refund
 from worker.refund import Attempt, Case, Outcome, Question, Standing, Verdict
 from worker.steps.command import pause
@@ -236,3 +239,12 @@ def test_a_ledger_whose_connections_all_hang_is_away(tmp_path: Path) -> None:
         with ledger.write():
             pass
     ledger.engine.dispose()
+
+
+def test_a_damaged_ledger_is_not_taken_for_a_refusal(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "damaged").write_text("somebody's notes" * 500)
+    damaged = create_ledger_engine(f"sqlite:///{tmp_path / 'damaged'}")
+    runtime = replace(shop.runtime, ledger=Ledger(damaged))
+    with pytest.raises(ServiceAway, match="not a database"):
+        take_job(runtime, TASK_REQUEST, shop.job())
+    damaged.dispose()

@@ -25,9 +25,11 @@ from worker.ledger.types import UtcTime
 
 #: SQLite has one writer at a time; this is how long a second one waits, in seconds.
 SQLITE_WAIT_S: Final = 30
-#: PostgreSQL's codes for a database that is there but cannot be worked with now: read-only,
-#: no such table or column (not migrated yet), no privilege.
-_AWAY_STATES: Final = frozenset({"25006", "42P01", "42703", "42501"})
+#: Codes for a database that is there but cannot be worked with now. PostgreSQL: read-only, no such
+#: table or column (not migrated yet), no privilege. SQLite: not a database, damaged.
+_AWAY_STATES: Final = frozenset(
+    {"25006", "42P01", "42703", "42501", "SQLITE_NOTADB", "SQLITE_CORRUPT"}
+)
 #: Connections a process may hold: its threads, and a few for ticks.
 POOL_SIZE: Final = 40
 
@@ -99,13 +101,14 @@ def _away() -> Iterator[None]:
     except PoolTimeout as error:  # a database that hangs keeps what others would work with
         raise ServiceAway("the database does not answer: every connection is in use") from error
     except DBAPIError as error:
-        if error.connection_invalidated or _sqlstate(error) in _AWAY_STATES:
+        if error.connection_invalidated or _code(error) in _AWAY_STATES:
             raise ServiceAway(f"the database cannot be used: {error.orig}") from error
         raise
 
 
-def _sqlstate(error: DBAPIError) -> str:
-    return getattr(error.orig, "sqlstate", None) or ""
+def _code(error: DBAPIError) -> str:
+    names = ("sqlstate", "sqlite_errorname")
+    return next((code for name in names if (code := getattr(error.orig, name, None))), "")
 
 
 def create_ledger_engine(url: str) -> Engine:

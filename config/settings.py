@@ -133,6 +133,21 @@ class Settings(BaseSettings):
             raise ConfigError("the broker is not a Redis: set REFUNDRY_REDIS_URL for the locks")
         return url
 
+    def accounts_file(self) -> Path:
+        """Path of ``accounts.toml``; where no variable names it, it need not be there.
+
+        Without accounts every refund is refused: a file that is only missing must not do that.
+
+        Raises:
+            ConfigError: the variable names a file that is not there.
+        """
+        if "accounts" in self.model_fields_set and not self.accounts.exists():
+            raise ConfigError(
+                f"REFUNDRY_ACCOUNTS: there is no {self.accounts.absolute()}; "
+                "write it, or correct the variable"
+            )
+        return self.accounts
+
     def database(self) -> str:
         """SQLAlchemy URL of the ledger, with its password; PostgreSQL always through psycopg 3.
 

@@ -28,6 +28,6 @@ def _refuse_wrong_accounts(**_: object) -> None:
     Celery only logs an ordinary exception of a signal's receiver.
     """
     try:
-        build_lines(load_accounts(load_settings().accounts))
+        build_lines(load_accounts(load_settings().accounts_file()))
     except ConfigError as error:
         raise SystemExit(f"refundry: {error}") from None

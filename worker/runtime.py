@@ -144,7 +144,7 @@ def _refuse_unclear_merchants(accounts: Mapping[str, Account]) -> None:
 
 def build_runtime(settings: Settings) -> Runtime:
     """Build everything from the settings and note the accounts in the ledger."""
-    lines = build_lines(load_accounts(settings.accounts))
+    lines = build_lines(load_accounts(settings.accounts_file()))
     ledger = Ledger(create_ledger_engine(settings.database()))
     with ledger.write() as connection:
         for name, line in sorted(lines.items()):

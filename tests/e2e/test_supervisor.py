@@ -110,6 +110,13 @@ def test_a_taken_port_is_named_and_nothing_stays_behind(
     assert children_of(tmp_path / "other") == []
 
 
+def test_accounts_that_are_missing_are_named_and_nothing_stays_behind(tmp_path: Path) -> None:
+    refused = run(Service(tmp_path / "other", REFUNDRY_ACCOUNTS=str(tmp_path / "none.toml")))
+    assert refused.returncode == 2
+    assert f"REFUNDRY_ACCOUNTS: there is no {tmp_path / 'none.toml'}" in refused.stderr
+    assert children_of(tmp_path / "other") == []
+
+
 def test_a_ledger_that_is_no_database_is_named_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "ledger").write_text("somebody's notes, which are no database" * 50)
     url = f"sqlite:///{tmp_path / 'ledger'}"

@@ -31,13 +31,28 @@ def test_a_worker_with_wrong_accounts_does_not_start(
 ) -> None:
     accounts = tmp_path / "accounts.toml"
     accounts.write_text(HKRT.format(key=key, total=total))
+    done = start_worker(accounts)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_a_worker_whose_accounts_are_missing_does_not_start_and_refuse_every_job(
+    tmp_path: Path,
+) -> None:
+    done = start_worker(tmp_path / "acounts.toml")
+    assert done.returncode == 1
+    assert f"REFUNDRY_ACCOUNTS: there is no {tmp_path / 'acounts.toml'}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def start_worker(accounts: Path) -> subprocess.CompletedProcess[str]:
     environment = {
         **clean_environment(),
-        "REFUNDRY_HOME": str(tmp_path),
+        "REFUNDRY_HOME": str(accounts.parent),
         "REFUNDRY_BROKER_URL": "redis://127.0.0.1:1/0",
         "REFUNDRY_ACCOUNTS": str(accounts),
     }
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "celery", "-A", "worker.app", "worker"],
         cwd=ROOT,
         env=environment,
@@ -46,5 +61,3 @@ def test_a_worker_with_wrong_accounts_does_not_start(
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
-    assert said in done.stderr

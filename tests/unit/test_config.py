@@ -117,6 +117,15 @@ def test_a_wrong_variable_is_named_and_not_shown(
     assert SECRET not in str(caught.value)
 
 
+def test_a_named_accounts_file_must_be_there_and_the_default_one_need_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load_settings().accounts_file() == Path("accounts.toml")
+    monkeypatch.setenv("REFUNDRY_ACCOUNTS", "etc/accounts.toml")
+    with pytest.raises(ConfigError, match=f"REFUNDRY_ACCOUNTS.*{tmp_path}/etc/accounts.toml"):
+        load_settings().accounts_file()
+
+
 def test_celerys_own_variable_may_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("REFUNDRY_BROKER_URL", "CELERY_BROKER_URL"):
         monkeypatch.setenv(name, "redis://broker/0")

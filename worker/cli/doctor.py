@@ -202,7 +202,7 @@ def _database(settings: Settings) -> Finding:
 def _accounts(settings: Settings) -> Iterator[Finding]:
     path = settings.accounts.absolute()
     try:
-        accounts = load_accounts(path)
+        accounts = load_accounts(settings.accounts_file())
     except ConfigError as error:
         yield _wrong("accounts", error)
         return

@@ -23,7 +23,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a token and print it; it is not kept and cannot be printed again."""
-    known = load_accounts(load_settings().accounts)
+    known = load_accounts(load_settings().accounts_file())
     token = api_tokens.create_token(open_ledger(), name, account, known)
     print_done(as_json, token, {"name": name, "accounts": account, "token": token})
 

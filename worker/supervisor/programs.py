@@ -40,12 +40,13 @@ def explicit_environment(settings: Settings, accounts: Path) -> dict[str, str]:
     Raises:
         ConfigError: the broker is not a Redis, and none is named for the locks.
     """
+    named = accounts if accounts.exists() else Path(os.devnull)  # no accounts, and on purpose
     return {
         "REFUNDRY_HOME": str(settings.home),
         "REFUNDRY_BROKER_URL": settings.broker(),
         "REFUNDRY_REDIS_URL": settings.redis(),
         "REFUNDRY_DATABASE_URL": settings.database(),
-        "REFUNDRY_ACCOUNTS": str(accounts.absolute()),
+        "REFUNDRY_ACCOUNTS": str(named.absolute()),
     }
 
 

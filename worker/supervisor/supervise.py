@@ -98,7 +98,7 @@ class Supervisor:
             log.warning("ended what an earlier supervisor left", process=name)
         await self._start_broker()
         self._urls["gateway"] = programs.gateway_url(self._home, self._settings)
-        accounts = await self._start_simulator() if self._options.demo else self._settings.accounts
+        accounts = await self._find_accounts()
         lines = build_lines(load_accounts(accounts))
         if not lines:
             log.warning("no accounts: every refund will be refused", file=str(accounts.absolute()))
@@ -127,6 +127,11 @@ class Supervisor:
             return  # another kind of broker: the workers' answer shows it
         if not await asyncio.to_thread(embedded.answers, url):
             raise ServiceAway(f"the Redis at {masked(url)} does not answer PING")
+
+    async def _find_accounts(self) -> Path:
+        if self._options.demo:
+            return await self._start_simulator()
+        return self._settings.accounts_file()
 
     async def _start_simulator(self) -> Path:
         program, url = simulated.simulator_program(self._home, os.environ)

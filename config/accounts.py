@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from config.announce_hosts import ListedHost, signing_key
-from config.errors import ConfigError
+from config.errors import ConfigError, said
 from config.secret_values import SecretText
 
 #: About a minute, every minute five times, then 5, 10, 20 and 30 minutes (protocol, "Poll").
@@ -209,7 +209,7 @@ def _account(path: Path, name: str, table: Any) -> Account:
 def explain(where: str, error: ValidationError) -> str:
     """One sentence a field; values are left out, for they may be secrets."""
     problems = (
-        f"{'.'.join(map(str, problem['loc'])) or 'it'}: {problem['msg']}"
+        f"{'.'.join(map(str, problem['loc'])) or 'it'}: {said(problem)}"
         for problem in error.errors(include_input=False)
     )
     return f"{where}: {'; '.join(problems)}"

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from config.errors import BrokerNotStarted, ConfigError
+from config.errors import BrokerNotStarted, ConfigError, said
 
 #: Where ``refundry up`` notes the URL of the broker that it embeds.
 BROKER_NOTE = "broker.url"
@@ -19,6 +19,7 @@ BROKER_NOTE = "broker.url"
 SQLITE_FILE = "ledger.sqlite"
 #: A password cut short would have the rest taken for host, port or path, which are shown.
 _UNREADABLE: Final = "is not a URL: percent-encode what its password has of : / ? # @"
+_REDIS: Final = ("redis://", "rediss://", "unix://")
 
 
 class Settings(BaseSettings):
@@ -78,6 +79,13 @@ class Settings(BaseSettings):
                 raise ValueError(_UNREADABLE)
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _a_redis(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not value.get_secret_value().startswith(_REDIS):
+            raise ValueError(f"must begin with {', '.join(_REDIS)}")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: SecretStr) -> SecretStr:
@@ -91,10 +99,18 @@ class Settings(BaseSettings):
             raise ValueError(_UNREADABLE) from None
         if "@" in (url.host or ""):
             raise ValueError(_UNREADABLE)
-        backend = url.drivername
-        if backend.partition("+")[0] not in ("sqlite", "postgres", "postgresql"):
-            raise ValueError(f"{backend} is not served; use postgresql or sqlite")
+        backend = url.drivername.partition("+")[0]
+        if backend not in ("sqlite", "postgres", "postgresql"):
+            raise ValueError(f"{url.drivername} is not served; use postgresql or sqlite")
+        if backend == "sqlite" and url.database in (None, "", ":memory:"):
+            raise ValueError("names no file: each process would have a ledger of its own in memory")
         return value
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.gateway_port is not None and self.gateway_port == self.flower_port:
+            raise ValueError("REFUNDRY_GATEWAY_PORT and REFUNDRY_FLOWER_PORT must differ")
+        return self
 
     @model_validator(mode="after")
     def _absolute_home(self) -> Self:
@@ -129,7 +145,7 @@ class Settings(BaseSettings):
             ConfigError: the broker is not a Redis and ``REFUNDRY_REDIS_URL`` is not set.
         """
         url = self.redis_url.get_secret_value() or self.broker()
-        if not url.startswith(("redis://", "rediss://", "unix://")):
+        if not url.startswith(_REDIS):
             raise ConfigError("the broker is not a Redis: set REFUNDRY_REDIS_URL for the locks")
         return url
 
@@ -198,7 +214,9 @@ def load_settings() -> Settings:
 
 def _named(error: ValidationError) -> str:
     return "; ".join(
-        f"REFUNDRY_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+        f"REFUNDRY_{'_'.join(map(str, problem['loc'])).upper()}: {said(problem)}"
+        if problem["loc"]
+        else said(problem)
         for problem in error.errors()
     )
 

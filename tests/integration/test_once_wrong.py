@@ -20,9 +20,6 @@ from tests.unit.test_refund import sent_twice
 from worker.decisions import begin, decide_answer, decide_question
 from worker.errors import ServiceAway
 from worker.ledger import journal
-from worker.ledger.engine import Ledger
-from worker.errors import ServiceAway
-from worker.ledger import journal
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.refunds import order_and_refund
 from worker.refund import Attempt, Case, Outcome, Question, Standing, Verdict

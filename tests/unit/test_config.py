@@ -104,6 +104,12 @@ def test_settings_are_frozen() -> None:
         ("REFUNDRY_BROKER_URL", f"amqp://u:1#{SECRET}@host//"),
         ("REFUNDRY_REDIS_URL", f"redis://:1?{SECRET}@host/0"),
         ("REFUNDRY_REDIS_URL", f"redis://[{SECRET}"),
+        ("REFUNDRY_BROKER_URL", f"redis://:{SECRET}/{SECRET}@broker:6379/0"),
+        ("REFUNDRY_REDIS_URL", f"redis://:{SECRET}@locks:none/0"),
+        ("REFUNDRY_REDIS_URL", f"amqp://u:{SECRET}@broker/"),
+        ("REFUNDRY_DATABASE_URL", f"postgresql://u:{SECRET}@db:none/refunds"),
+        ("REFUNDRY_DATABASE_URL", "sqlite://"),
+        ("REFUNDRY_DATABASE_URL", "sqlite:///:memory:"),
         ("CELERY_BROKER_URL", f"redis://:{SECRET}@other/0"),
         ("CELERY_RESULT_BACKEND", f"redis://:{SECRET}@other/0"),
     ],
@@ -115,6 +121,26 @@ def test_a_wrong_variable_is_named_and_not_shown(
     with pytest.raises(ConfigError, match=name) as caught:
         load_settings()
     assert SECRET not in str(caught.value)
+
+
+def test_what_is_wrong_is_said_without_the_parsers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFUNDRY_FLOWER_AUTH", SECRET)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == "REFUNDRY_FLOWER_AUTH: must be user:password in ASCII"
+
+
+def test_a_broker_of_several_hosts_is_celerys_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "amqp://first:5672;amqp://second:5672"
+    monkeypatch.setenv("REFUNDRY_BROKER_URL", url)
+    assert load_settings().broker() == url
+
+
+def test_two_servers_cannot_have_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GATEWAY", "FLOWER"):
+        monkeypatch.setenv(f"REFUNDRY_{name}_PORT", "8080")
+    with pytest.raises(ConfigError, match="PORT and REFUNDRY_FLOWER_PORT must"):
+        load_settings()
 
 
 def test_a_named_accounts_file_must_be_there_and_the_default_one_need_not(

@@ -52,13 +52,18 @@ class Home:
         Raises:
             ConfigError: they cannot be made, or are not ours to write.
         """
+        folders = (self.root, self.logs, self.run, self.state, self.valkey)
         try:
-            for folder in (self.root, self.logs, self.run, self.state, self.valkey):
+            for folder in folders:
                 folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"REFUNDRY_HOME: cannot use {self.root}: {error}") from None
-        if not os.access(self.run, os.W_OK | os.X_OK):
-            raise ConfigError(f"REFUNDRY_HOME: {self.run} is not writable")
+        for folder in folders:
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise ConfigError(
+                    f"REFUNDRY_HOME: {folder} is not writable for this user: "
+                    "make it so, or name another folder"
+                )
 
     def open_log(self, name: str) -> int:
         """File descriptor that appends to ``logs/<name>.log``."""

@@ -76,6 +76,16 @@ def test_when_the_demonstration_is_killed_its_service_stops(home: Path) -> None:
     eventually(lambda: children_of(home) == [], "nothing stays behind")
 
 
+def test_a_ctrl_c_while_it_starts_says_stopped_when_nothing_is_left(home: Path) -> None:
+    with start(home) as demo:
+        eventually(lambda: (home / "run" / "flower.pid").exists(), "the service is starting")
+        supervisor = supervisor_of(demo)
+        os.kill(demo.pid, signal.SIGINT)
+        wait_for_line(demo, "stopped")
+        assert not supervisor.is_running()
+        assert children_of(home) == []
+
+
 def test_a_second_demonstration_uses_the_service_of_the_first(home: Path) -> None:
     with start(home) as first:
         wait_for_line(first, "serving until Ctrl-C")

@@ -31,7 +31,11 @@ class DemoService:
 
     def __enter__(self) -> Self:
         self._home.prepare()
-        line = self._ready_line_of_running() or self._start()
+        try:
+            line = self._ready_line_of_running() or self._start()
+        except BaseException:  # Ctrl-C too, which would leave while the service still stops
+            self.stop()
+            raise
         self.urls = dict(word.split("=", 1) for word in shlex.split(line)[1:])
         if "simulator" not in self.urls:
             raise Refused(
@@ -89,7 +93,6 @@ class DemoService:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.startswith("ready "):
-            self.stop()
             raise ServiceAway(f"`refundry up --demo` did not get ready; see {self._log}")
         return line
 

@@ -108,8 +108,8 @@ def _sentence(problem: Any) -> str:
     said = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
     plain = isinstance(value, str | int | float | None)
-    # This sentence is kept, logged and announced. A URL may hold a secret, the provider's fields may
-    # say who a person is, and of a field that a request does not have nobody knows what it holds.
+    # This sentence is kept, logged and announced. A URL may hold a secret, the provider's fields
+    # may say who a person is, and what a request has no field for may be anything.
     private = problem["loc"][:1] in (("announce",), ("extra",))
     private = private or problem["type"] == "extra_forbidden"
     shown = f" (got {value!r:.60})" if plain and not private else ""

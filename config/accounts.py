@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from limits import parse_many
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from config.announce_hosts import ListedHost, signing_key
 from config.errors import ConfigError, said
+from config.rates import one_rate
 from config.secret_values import SecretText
 
 #: About a minute, every minute five times, then 5, 10, 20 and 30 minutes (protocol, "Poll").
@@ -79,7 +79,7 @@ class Account(BaseModel):
         None
     )
     #: Most submissions, and most questions, of all workers together, such as ``10/second``.
-    rate_limit: str | None = None
+    rate_limit: Annotated[str, AfterValidator(one_rate)] | None = None
     #: So many calls in a row without a trustworthy answer stop sending for a while.
     breaker_failures: Annotated[int, Field(ge=1)] = 5
     #: After this one call is let through, to see whether the provider answers again.
@@ -111,19 +111,6 @@ class Account(BaseModel):
             if isinstance(values, dict) and isinstance(values.get(field), list):
                 values = {**values, field: frozenset(str(code) for code in values[field])}
         return values
-
-    @field_validator("rate_limit")
-    @classmethod
-    def _one_rate(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            (limit,) = parse_many(value)
-        except ValueError:
-            raise ValueError("must be one rate, such as 10/second or 300/5 minutes") from None
-        if limit.amount < 1:
-            raise ValueError("must let at least one call through; to stop sending, pause")
-        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

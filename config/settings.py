@@ -2,16 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Final, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-import limits
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from config.errors import BrokerNotStarted, ConfigError, said
+from config.rates import one_rate
 
 #: Where ``refundry up`` notes the URL of the broker that it embeds.
 BROKER_NOTE = "broker.url"
@@ -42,7 +49,7 @@ class Settings(BaseSettings):
     #: Fixed port of the gateway; `refundry up` takes a free one where absent.
     gateway_port: int | None = Field(default=None, ge=1, le=65535)
     #: Most requests of one token, over all gateways.
-    gateway_rate_limit: str = "600/minute"
+    gateway_rate_limit: Annotated[str, AfterValidator(one_rate)] = "600/minute"
     #: Fixed port of Flower; a free one where absent.
     flower_port: int | None = Field(default=None, ge=1, le=65535)
     #: ``user:password`` that Flower asks for; open on loopback where absent.
@@ -55,15 +62,6 @@ class Settings(BaseSettings):
             user, _, password = value.get_secret_value().partition(":")
             if not user or not password or not value.get_secret_value().isascii():
                 raise ValueError("must be user:password in ASCII")
-        return value
-
-    @field_validator("gateway_rate_limit")
-    @classmethod
-    def _known_rate(cls, value: str) -> str:
-        try:
-            limits.parse(value)
-        except ValueError:
-            raise ValueError("is not a rate such as 600/minute or 20/second") from None
         return value
 
     @field_validator("broker_url", "redis_url")

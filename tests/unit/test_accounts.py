@@ -146,7 +146,7 @@ def test_a_secret_that_is_not_there_is_named(
         (QUICKPAY + "poll_schedule_s = []", "poll_schedule_s"),
         (QUICKPAY + 'rate_limit = "10"', "rate_limit.*10/second"),
         (QUICKPAY + 'rate_limit = "10/second;50/minute"', "rate_limit.*one rate"),
-        (QUICKPAY + 'rate_limit = "0/second"', "rate_limit.*pause"),
+        (QUICKPAY + 'rate_limit = "0/second"', "rate_limit.*at least one"),
         (QUICKPAY + "breaker_failures = 0", "breaker_failures"),
         (QUICKPAY + "breaker_reset_s = 0", "breaker_reset_s"),
         (QUICKPAY.replace("time_scale = 1.0", "time_scale = 0"), "time_scale"),

@@ -1,0 +1,69 @@
+"""The reference lists what there is: variables, settings of accounts and providers, commands."""
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from config.accounts import Account
+from config.settings import Settings
+from tests.providers.harness import FILES
+from worker.cli import app
+from worker.providers.base import Options
+
+TEXT = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+#: What a table is written by, and what the code fills in.
+NOT_WRITTEN = {"name", "options", "folder"}
+
+
+def part(title: str) -> str:
+    """What stands below a heading, up to the next."""
+    return TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def listed(title: str) -> list[str]:
+    """The names in the first column of the tables below a heading."""
+    rows = re.findall(r"^\| (`.+?) \|", part(title), re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The command lines that do something, without their arguments."""
+    members = getattr(command, "commands", {})
+    for name, member in members.items():
+        yield from commands(member, (*path, name))
+    if not command.hidden and (not members or command.invoke_without_command):
+        yield " ".join(path)
+
+
+def test_every_variable_is_listed_and_there() -> None:
+    assert sorted(listed("Environment")) == sorted(
+        f"REFUNDRY_{name.upper()}" for name in Settings.model_fields
+    )
+
+
+def test_every_setting_of_an_account_is_listed_and_there() -> None:
+    assert sorted(listed("`accounts.toml`")) == sorted(Account.model_fields.keys() - NOT_WRITTEN)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_setting_of_a_provider_is_named(name: str) -> None:
+    (options,) = (
+        found
+        for found in vars(import_module(f"worker.providers.{name}")).values()
+        if isinstance(found, type) and issubclass(found, Options) and found is not Options
+    )
+    paragraphs = part("`accounts.toml`").split("\n\n")
+    (own,) = (one for one in paragraphs if one[0] != "|" and f"`{name}`: " in one)
+    assert [field for field in options.model_fields if f"`{field}`" not in own] == []
+
+
+def test_every_command_is_listed_and_there() -> None:
+    there = set(commands(typer.main.get_command(app)))
+    words = (re.split(r" [^a-z]| /", line)[0].split() for line in listed("Commands"))
+    named = {" ".join(line[:2]) if " ".join(line[:2]) in there else line[0] for line in words}
+    assert named == there

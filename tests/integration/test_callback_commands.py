@@ -6,15 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from config.settings import load_settings
 from refundry import TASK_REQUEST
+from tests.integration.command_line import installed, invoke
 from tests.integration.notifications import EXECUTED, notification
-from worker.cli import app
-from worker.cli.problems import explained
-from worker.ledger.migrate import upgrade
-from worker.runtime import build_runtime
 from worker.steps.intake import take_job
 from worker.steps.notify import take_notification
 
@@ -34,23 +29,17 @@ Run = Callable[..., str]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command on a ledger with a notification that was taken and one that was not."""
-    (tmp_path / "accounts.toml").write_text(ACCOUNTS)
-    monkeypatch.setenv("REFUNDRY_HOME", str(tmp_path))
-    monkeypatch.setenv("REFUNDRY_BROKER_URL", "redis://127.0.0.1:1/0")
-    monkeypatch.setenv("REFUNDRY_ACCOUNTS", str(tmp_path / "accounts.toml"))
-    upgrade(load_settings().database())
-    runtime = build_runtime(load_settings())
+    runtime = installed(tmp_path, monkeypatch, ACCOUNTS)
     take_job(runtime, TASK_REQUEST, JOB)
     for body in (BODY, BODY[:-9]):
         take_notification(runtime, "shop", "application/json", body)
 
-    def invoke(*arguments: str, code: int = 0) -> str:
-        with explained():
-            done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    def run(*arguments: str, code: int = 0) -> str:
+        done = invoke(*arguments)
         assert done.exit_code == code, done.stderr
         return done.stdout
 
-    return invoke
+    return run
 
 
 def read(text: str) -> Any:

@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from config.settings import load_settings
 from refundry import TASK_REQUEST
 from tests.integration.builders import run as execute
-from worker.cli import app
-from worker.cli.problems import explained
+from tests.integration.command_line import installed, invoke
 from worker.cli.setting import open_ledger
-from worker.ledger.migrate import upgrade
-from worker.runtime import build_runtime
 from worker.steps.intake import take_job
 
 ACCOUNTS = """
@@ -39,19 +34,14 @@ Run = Callable[..., tuple[int, Any]]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command with ``--json`` on a ledger with one queued refund: exit code, output."""
-    (tmp_path / "accounts.toml").write_text(ACCOUNTS)
-    monkeypatch.setenv("REFUNDRY_HOME", str(tmp_path))
-    monkeypatch.setenv("REFUNDRY_BROKER_URL", "redis://127.0.0.1:1/0")
-    monkeypatch.setenv("REFUNDRY_ACCOUNTS", str(tmp_path / "accounts.toml"))
-    upgrade(load_settings().database())
-    assert take_job(build_runtime(load_settings()), TASK_REQUEST, JOB) is not None
+    runtime = installed(tmp_path, monkeypatch, ACCOUNTS)
+    assert take_job(runtime, TASK_REQUEST, JOB) is not None
 
-    def invoke(*arguments: str) -> tuple[int, Any]:
-        with explained():
-            done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+    def run(*arguments: str) -> tuple[int, Any]:
+        done = invoke(*arguments, "--json")
         return done.exit_code, json.loads(done.stdout) if done.stdout else None
 
-    return invoke
+    return run
 
 
 def test_an_order_is_held_and_released_by_its_token_alone(run: Run) -> None:

@@ -7,21 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from config.settings import load_settings
 from tests.integration.builders import Shop
+from tests.integration.command_line import installed, invoke
 from tests.integration.conftest import MakeShop
 from tests.integration.notifications import hkrt_account, sent
 from tests.providers.harness import OWN_OPTIONS, RawServer
 from tests.simulator.harness import BAOFU_KEYS, Sim
-from worker.cli import app
-from worker.cli.problems import explained
 from worker.errors import NoAnswer, NotSent, Refused
 from worker.ledger.engine import Ledger
-from worker.ledger.migrate import upgrade
 from worker.refund import Figures, Outcome, Verdict
-from worker.runtime import build_runtime
 from worker.steps.figures import Compared, ask_figures, compare_figures
 from worker.steps.poll import Claimed, _claim, apply, poll
 from worker.steps.submit import settle, submit
@@ -201,28 +196,21 @@ class TestCommand:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sim: Sim, number: str, valkey: str
     ) -> Iterator[Callable[..., tuple[int, str]]]:
         """Runs ``refundry figures`` on a ledger with one queued refund."""
-        (tmp_path / "accounts.toml").write_text(
+        accounts = (
             f'[accounts.shop]\nprovider = "baofu"\nbase_url = "{sim.url}/bf/api"\n'
             f'mer_id = "100000"\nter_id = "100001"\n'
             f'private_key = "file:{BAOFU_KEYS / "merchant.pem"}"\n'
             f'provider_public_key = "file:{BAOFU_KEYS / "baofu.pub.pem"}"\n'
         )
-        monkeypatch.setenv("REFUNDRY_HOME", str(tmp_path))
-        monkeypatch.setenv("REFUNDRY_BROKER_URL", valkey)
-        monkeypatch.setenv("REFUNDRY_ACCOUNTS", str(tmp_path / "accounts.toml"))
-        upgrade(load_settings().database())
-        runtime = build_runtime(load_settings())
+        runtime = installed(tmp_path, monkeypatch, accounts, valkey)
         shop = Shop(runtime=runtime, clock=None)  # type: ignore[arg-type]
         shop.accept(order_no=number, refund_no=number, reason="r", paid_at=PAID_AT)
 
-        def invoke(*arguments: str) -> tuple[int, str]:
-            with explained():
-                done = CliRunner().invoke(
-                    app, ["figures", number, "--account=shop", *arguments], catch_exceptions=False
-                )
+        def run(*arguments: str) -> tuple[int, str]:
+            done = invoke("figures", number, "--account=shop", *arguments)
             return done.exit_code, done.stdout
 
-        yield invoke
+        yield run
         runtime.ledger.engine.dispose()
 
     def test_it_ends_with_0_where_they_agree_1_where_they_differ_and_3_where_nobody_says(

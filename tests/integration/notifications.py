@@ -1,6 +1,8 @@
 """Notifications as a provider would send them, for tests that take them by themselves."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +10,11 @@ from sqlalchemy import select
 
 from simulator.providers.baofu_envelope import signature as baofu_signature
 from tests.integration.builders import NOWHERE, Shop
-from tests.providers.harness import BAOFU, OWN_OPTIONS, hkrt_signed
+from tests.integration.conftest import MakeShop
+from tests.providers.harness import BAOFU, FILES, OWN_OPTIONS, hkrt_signed
+from tests.simulator.ear import Ear, ear
+from tests.simulator.harness import Sim
+from worker.ledger.engine import Ledger
 from worker.ledger.tables import refunds
 from worker.providers.http import form_body
 from worker.refund import Verdict
@@ -23,6 +29,24 @@ def hkrt_account(**more: Any) -> dict[str, Any]:
     """An account of hkrt that is notified."""
     urls = {"base_url": f"{NOWHERE}/hk", "notify_url": f"{NOWHERE}/callbacks/shop"}
     return {"provider": "hkrt", **urls, **OWN_OPTIONS["hkrt"], **more}
+
+
+@contextmanager
+def told_shop(
+    ledger: Ledger, make_shop: MakeShop, sim: Sim, provider: str, **more: Any
+) -> Iterator[tuple[Shop, Ear]]:
+    """A shop whose provider is the simulator's, and the address that it notifies over HTTP."""
+    shops: list[Shop] = []
+
+    def answer(content_type: str, body: bytes) -> tuple[int, bytes]:
+        said = take_notification(shops[0].runtime, "shop", content_type, body).answer
+        return said.status, said.body
+
+    with ear(answer) as one:
+        base_url = sim.url + FILES[provider]["subject"]["prefix"]
+        own = {"provider": provider, "base_url": base_url, "notify_url": one.url}
+        shops.append(make_shop(ledger, shop=own | OWN_OPTIONS[provider] | more))
+        yield shops[0], one
 
 
 def notification(status: str, *, refund_no: str = "R1", fen: int = 10, **more: Any) -> bytes:

@@ -10,12 +10,10 @@ import pytest
 from refundry import State
 from tests.integration.builders import MINUTE, Shop
 from tests.integration.conftest import MakeShop
-from tests.integration.notifications import cases
-from tests.providers.harness import OWN_OPTIONS
-from tests.simulator.ear import Ear, ear
+from tests.integration.notifications import cases, told_shop
+from tests.simulator.ear import Ear
 from tests.simulator.harness import APPID, Sim
 from worker.ledger.engine import Ledger
-from worker.steps.notify import take_notification
 from worker.steps.poll import poll
 from worker.steps.submit import submit
 from worker.steps.sweep import sweep
@@ -28,17 +26,9 @@ def told(
     ledger: Ledger, make_shop: MakeShop, sim: Sim, request: pytest.FixtureRequest
 ) -> Iterator[Told]:
     """A shop whose provider is the simulator's, and the address that it notifies."""
-    opened: list[Shop] = []
-
-    def answer(content_type: str, body: bytes) -> tuple[int, bytes]:
-        said = take_notification(opened[0].runtime, "shop", content_type, body).answer
-        return said.status, said.body
-
-    with ear(answer) as one:
-        own = {"provider": "guanaitong", "base_url": f"{sim.url}/gat", "notify_url": one.url}
-        own |= OWN_OPTIONS["guanaitong"] | {"read_timeout_s": 0.3, "query": request.param}
-        opened.append(make_shop(ledger, shop=own))
-        yield opened[0], one
+    own = {"read_timeout_s": 0.3, "query": request.param}
+    with told_shop(ledger, make_shop, sim, "guanaitong", **own) as both:
+        yield both
 
 
 def send(shop: Shop, sim: Sim, number: str, **plan: Any) -> str:

@@ -1,7 +1,6 @@
 """The simulator's notifications, over HTTP, into the real step: with a query and without one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,17 +9,14 @@ import pytest
 from refundry import State
 from tests.integration.builders import MINUTE, Shop
 from tests.integration.conftest import MakeShop
-from tests.integration.notifications import cases
-from tests.providers.harness import OWN_OPTIONS
-from tests.simulator.ear import ear
+from tests.integration.notifications import cases, told_shop
 from tests.simulator.harness import Sim, await_true
 from worker.ledger.engine import Ledger
-from worker.steps.notify import take_notification
 from worker.steps.poll import poll
 from worker.steps.submit import submit
 from worker.steps.sweep import sweep
 
-PATHS = {"hkrt": "/hk", "baofu": "/bf/api"}
+PROVIDERS = ["hkrt", "baofu"]
 GRACE = timedelta(seconds=326)
 #: What goes wrong with a refund and its notification, and where it ends.
 STORIES: dict[str, tuple[dict[str, Any], State]] = {
@@ -41,23 +37,6 @@ NEEDS_ASKING: dict[str, tuple[dict[str, Any], State]] = {
 }
 
 
-@contextmanager
-def told_shop(
-    ledger: Ledger, make_shop: MakeShop, sim: Sim, provider: str, **more: Any
-) -> Iterator[Shop]:
-    """A shop whose provider is the simulator's, and notifies it over HTTP."""
-    opened: list[Shop] = []
-
-    def answer(content_type: str, body: bytes) -> tuple[int, bytes]:
-        said = take_notification(opened[0].runtime, "shop", content_type, body).answer
-        return said.status, said.body
-
-    with ear(answer) as one:
-        own = {"provider": provider, "base_url": sim.url + PATHS[provider], "notify_url": one.url}
-        opened.append(make_shop(ledger, shop=own | OWN_OPTIONS[provider] | more))
-        yield opened[0]
-
-
 def send(shop: Shop, refund_no: str) -> None:
     """Intake and submission of a refund of an order of its own."""
     paid_at = (datetime.now(UTC) - timedelta(days=1)).isoformat()
@@ -69,11 +48,11 @@ def acknowledged(sim: Sim, refund_no: str, times: int = 1) -> Callable[[], bool]
     return lambda: len(sim.log(event="notify", refund=refund_no, acknowledged=True)) >= times
 
 
-@pytest.mark.parametrize("provider", PATHS)
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_notifications_alone_bring_every_refund_to_its_end(
     ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str, provider: str
 ) -> None:
-    with told_shop(ledger, make_shop, sim, provider, query=False) as shop:
+    with told_shop(ledger, make_shop, sim, provider, query=False) as (shop, _):
         numbers = [f"{number}x{index}" for index in range(len(STORIES))]
         for refund_no, (plan, _) in zip(numbers, STORIES.values(), strict=True):
             sim.plan(provider, refund_no, **plan)
@@ -93,12 +72,12 @@ def test_notifications_alone_bring_every_refund_to_its_end(
     assert executed == [state is State.SUCCEEDED for state in ends]
 
 
-@pytest.mark.parametrize("provider", PATHS)
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_with_a_query_bad_notifications_do_no_harm(
     ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str, provider: str
 ) -> None:
     stories = STORIES | NEEDS_ASKING
-    with told_shop(ledger, make_shop, sim, provider) as shop:
+    with told_shop(ledger, make_shop, sim, provider) as (shop, _):
         numbers = [f"{number}x{index}" for index in range(len(stories))]
         for refund_no, (plan, _) in zip(numbers, stories.values(), strict=True):
             sim.plan(provider, refund_no, **plan)
@@ -124,7 +103,7 @@ def test_with_a_query_bad_notifications_do_no_harm(
 def test_a_notification_may_be_faster_than_the_answer(
     ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str
 ) -> None:
-    with told_shop(ledger, make_shop, sim, "hkrt") as shop:
+    with told_shop(ledger, make_shop, sim, "hkrt") as (shop, _):
         sim.plan("hkrt", number, submit=["slow:1"])
         send(shop, number)  # waits for the answer
         (told,) = sim.log(event="notify", refund=number)

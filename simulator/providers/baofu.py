@@ -33,8 +33,6 @@ from simulator.providers.base import (
     Submit,
 )
 
-#: 1,000,000.00 yuan: what counts as paid on an order that ``/_sim/orders`` never named, in fen.
-PAID_BY_DEFAULT = 100_000_000
 MOST_FEN = 10**10
 #: ``errCode`` by the reason of a refusal, as the page's list spells it.
 REFUSAL_CODES = {
@@ -183,7 +181,6 @@ def _read_submit(mer_id: str, content: Json) -> Submit:
         order=own or number,
         refund=fields.text("outTradeNo", 32),
         amount=total,
-        paid=PAID_BY_DEFAULT,
         memo={"mktAmt": total - amount, "originTradeNo": number, "originOutTradeNo": own},
     )
 

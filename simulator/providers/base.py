@@ -33,8 +33,9 @@ class Submit:
     order: str
     refund: str
     amount: int
-    #: What counts as paid if the order was never heard of.
-    paid: int
+    #: What counts as paid if ``/_sim/orders`` never named the order: 1,000,000.00 yuan, unless the
+    #: request says.
+    paid: int = 100_000_000
     #: Where it asks to be notified; empty where it does not.
     notify_url: str = ""
     #: Fields of the request that answers repeat.

@@ -32,8 +32,6 @@ from simulator.providers.base import (
     write_json,
 )
 
-#: 1,000,000.00 yuan: what counts as paid on an order that ``/_sim/orders`` never named, in fen.
-PAID_BY_DEFAULT = 100_000_000
 #: ``code`` by the reason of a refusal. The page has the first; two are providers.md's; the others
 #: are the simulator's own, so that nobody can know them by heart.
 REFUSAL_CODES = {
@@ -195,7 +193,6 @@ def _read_submit(appid: str, body: Json) -> Submit:
         order=_number(fields, "outerTradeNo", appid),
         refund=_number(fields, "outerRefundNo", appid),
         amount=amount,
-        paid=PAID_BY_DEFAULT,
         notify_url=fields.optional_text("notifyUrl", 254),
     )
 

@@ -24,8 +24,6 @@ from simulator.providers.base import (
     write_json,
 )
 
-#: 1,000,000.00 yuan: what counts as paid on an order that ``/_sim/orders`` never named, in fen.
-PAID_BY_DEFAULT = 100_000_000
 #: ``return_code`` by the reason of a refusal; none of them is on the page, so none is definitive.
 REFUSAL_CODES = {
     "malformed": 10001,
@@ -143,7 +141,6 @@ def _read_submit(merchant: str, body: Json) -> Submit:
         order=fields.text("out_trade_no"),
         refund=_alphanumeric(fields.text("out_refund_no")),
         amount=_fen(fields.text("refund_amount")),
-        paid=PAID_BY_DEFAULT,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+import redis
 
 #: Nothing in these tests takes longer, even on a busy machine.
 PATIENCE_S = 120.0
@@ -96,6 +97,15 @@ def children_of(home: Path) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError):
             continue
     return found
+
+
+def redis_answers(url: str) -> bool:
+    """Whether a Redis is there."""
+    try:
+        with redis.Redis.from_url(url) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 def eventually(check: Callable[[], bool], what: str) -> None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import redis
 
-from tests.e2e.service import eventually
+from tests.e2e.service import eventually, redis_answers
 from tests.e2e.stack import Stack, running
 
 QUEUE = "refunds.intake"
@@ -88,15 +88,7 @@ def test_a_worker_survives_the_broker_with_messages_in_flight(stack: Stack) -> N
     psutil.Process(stack.service.pid_of("valkey")).kill()
     stack.compare_with_the_book(jobs)
     later = stack.job("qp", "LATER", 100)
-    eventually(lambda: _answers(stack.service.urls["broker"]), "the broker is back")
+    eventually(lambda: redis_answers(stack.service.urls["broker"]), "the broker is back")
     stack.produce([later])
     stack.compare_with_the_book([later])
     assert stack.worker_pids() == before
-
-
-def _answers(url: str) -> bool:
-    try:
-        with redis.Redis.from_url(url) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False

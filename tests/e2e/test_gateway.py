@@ -8,7 +8,7 @@ import pytest
 import redis
 import requests
 
-from tests.e2e.service import eventually
+from tests.e2e.service import eventually, redis_answers
 from tests.e2e.stack import FINAL, Job, Stack
 
 
@@ -21,14 +21,6 @@ def token(stack: Stack) -> str:
 def ask(stack: Stack, token: str, method: str, path: str, body: Job | None = None) -> Any:
     url, headers = stack.service.urls["gateway"] + path, {"Authorization": f"Bearer {token}"}
     return requests.request(method, url, json=body, headers=headers, timeout=30)
-
-
-def answers(url: str) -> bool:
-    try:
-        with redis.Redis.from_url(url) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
 
 
 def ends_final(stack: Stack, token: str, jobs: list[Job]) -> None:
@@ -64,7 +56,7 @@ def test_neither_an_emptied_nor_a_killed_broker_keeps_it_from_its_end(
     assert ask(stack, token, "POST", "/refunds", jobs[1]).status_code == 202
     psutil.Process(stack.service.pid_of("valkey")).kill()
     assert ask(stack, token, "POST", "/refunds", jobs[2]).status_code == 202
-    eventually(lambda: answers(stack.service.urls["broker"]), "the broker is back")
+    eventually(lambda: redis_answers(stack.service.urls["broker"]), "the broker is back")
     stack.refundry("resume", "qp")
     ends_final(stack, token, jobs)
 

@@ -11,7 +11,7 @@ import pytest
 import redis
 import requests
 
-from tests.e2e.service import PATIENCE_S, Service, children_of, eventually
+from tests.e2e.service import PATIENCE_S, Service, children_of, eventually, redis_answers
 
 PARTS = {"valkey", "worker-1", "beat", "gateway", "flower"}
 #: With what Flower's own environment variable would split, and a shell would mangle.
@@ -38,14 +38,6 @@ def noted(home: Path) -> set[str]:
     return {path.stem for path in (home / "run").glob("*.pid")}
 
 
-def answers(url: str) -> bool:
-    try:
-        with redis.Redis.from_url(url) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
-
-
 def run(service: Service) -> subprocess.CompletedProcess[str]:
     """Run the command of a service that should not start."""
     return subprocess.run(
@@ -55,7 +47,7 @@ def run(service: Service) -> subprocess.CompletedProcess[str]:
 
 def test_it_says_where_everything_is_once_everything_answers(shared: Service) -> None:
     assert {"broker", "database", "gateway", "flower", "home"} <= set(shared.urls)
-    assert answers(shared.urls["broker"])
+    assert redis_answers(shared.urls["broker"])
     assert requests.get(f"{shared.urls['gateway']}/ready", timeout=PATIENCE_S).status_code == 200
     assert noted(shared.home) == PARTS | {"worker-2"}
 
@@ -87,7 +79,7 @@ def test_a_second_supervisor_of_the_home_is_refused(shared: Service) -> None:
     assert second.returncode == 1
     assert f"process {shared.process.pid}" in second.stderr
     assert "Traceback" not in second.stderr
-    assert answers(shared.urls["broker"])
+    assert redis_answers(shared.urls["broker"])
 
 
 def test_flowers_api_asks_for_the_password(shared: Service) -> None:
@@ -131,7 +123,7 @@ def test_what_is_killed_comes_back(shared: Service, part: str) -> None:
     killed = shared.pid_of(part)
     os.kill(killed, signal.SIGKILL)
     eventually(lambda: shared.pid_of(part) not in (0, killed), f"{part} is started again")
-    eventually(lambda: answers(shared.urls["broker"]), "the broker answers")
+    eventually(lambda: redis_answers(shared.urls["broker"]), "the broker answers")
     eventually(lambda: noted(shared.home) == PARTS | {"worker-2"}, "everything runs")
 
 

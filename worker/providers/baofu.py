@@ -33,7 +33,9 @@ from worker.providers.base import (
     Provider,
     RefundFacts,
     Traits,
+    currency_problems,
     read_options,
+    reason_problems,
 )
 from worker.providers.formats import dump_object
 from worker.providers.http import Answer, Call, form_body
@@ -123,10 +125,11 @@ class Baofu:
     def check(self, request: RefundRequest) -> list[str]:
         return [
             *_number_problems(request),
-            *_reason_problems(request.reason),
+            *reason_problems("baofu", request, NOTE_LENGTH),
             *_time_problems(request.paid_at),
             *extra_problems(request),
-            *_foreign_problems(request),
+            *currency_problems("baofu", request),
+            *_item_problems(request),
         ]
 
     def doubts(self, request: RefundRequest) -> list[str]:
@@ -226,14 +229,6 @@ def _number_problems(request: RefundRequest) -> list[str]:
     ]
 
 
-def _reason_problems(reason: str) -> list[str]:
-    if not reason.strip():
-        return ["reason: baofu's refundReason is mandatory; say why"]
-    if len(reason) > NOTE_LENGTH:
-        return [f"reason: has more than the {NOTE_LENGTH} characters that baofu takes"]
-    return []
-
-
 def _time_problems(paid_at: datetime | None) -> list[str]:
     if paid_at is None:
         return ["paid_at: baofu's txnTime is mandatory; say when the order was paid"]
@@ -242,13 +237,8 @@ def _time_problems(paid_at: datetime | None) -> list[str]:
     return []
 
 
-def _foreign_problems(request: RefundRequest) -> list[str]:
-    problems = []
-    if request.currency != "CNY":
-        problems.append(f"currency: baofu settles in CNY, not {request.currency}")
-    if request.items:
-        problems.append("items: baofu's page has no field for it; leave it out")
-    return problems
+def _item_problems(request: RefundRequest) -> list[str]:
+    return ["items: baofu's page has no field for it; leave it out"] if request.items else []
 
 
 def provider(account: Account) -> Provider:

@@ -214,6 +214,22 @@ def model_problems(where: str, model: type[BaseModel], value: Any) -> list[str]:
     return []
 
 
+def currency_problems(name: str, request: RefundRequest) -> list[str]:
+    """A sentence if the request is in a currency that the provider does not settle in."""
+    if request.currency == "CNY":
+        return []
+    return [f"currency: {name} settles in CNY, not {request.currency}"]
+
+
+def reason_problems(name: str, request: RefundRequest, longest: int) -> list[str]:
+    """A sentence if the reason, which the provider's page makes mandatory, is not as it says."""
+    if not request.reason.strip():
+        return [f"reason: is mandatory for {name}; say why"]
+    if len(request.reason) > longest:
+        return [f"reason: has more than the {longest} characters that {name} takes"]
+    return []
+
+
 def load_provider(account: Account) -> Provider:
     """The account's provider: a module of this package, or a package's entry point.
 

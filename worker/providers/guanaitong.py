@@ -24,8 +24,10 @@ from worker.providers.base import (
     RefundFacts,
     Token,
     Traits,
+    currency_problems,
     model_problems,
     read_options,
+    reason_problems,
 )
 from worker.providers.formats import dump_object, fen_of, yuan
 from worker.providers.guanaitong_fields import (
@@ -129,9 +131,10 @@ class Guanaitong:
     def check(self, request: RefundRequest) -> list[str]:
         return [
             *self._number_problems(request),
-            *_reason_problems(request.reason),
+            *reason_problems("guanaitong", request, _REASON_LENGTH),
             *self._extra_problems(request),
-            *_foreign_problems(request),
+            *currency_problems("guanaitong", request),
+            *_item_problems(request),
         ]
 
     def doubts(self, request: RefundRequest) -> list[str]:
@@ -255,21 +258,10 @@ class Guanaitong:
         return [*problems, *foreign_parts(extra, self._options.appid)]
 
 
-def _reason_problems(reason: str) -> list[str]:
-    if not reason.strip():
-        return ["reason: is mandatory for guanaitong; say why"]
-    if len(reason) > _REASON_LENGTH:
-        return [f"reason: has more than the {_REASON_LENGTH} characters that guanaitong takes"]
-    return []
-
-
-def _foreign_problems(request: RefundRequest) -> list[str]:
-    problems = []
-    if request.currency != "CNY":
-        problems.append(f"currency: guanaitong settles in CNY, not {request.currency}")
-    if request.items:
-        problems.append("items: guanaitong takes goods in extra.tradeInfo; leave it out")
-    return problems
+def _item_problems(request: RefundRequest) -> list[str]:
+    if not request.items:
+        return []
+    return ["items: guanaitong takes goods in extra.tradeInfo; leave it out"]
 
 
 def provider(account: Account) -> Provider:

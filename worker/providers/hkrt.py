@@ -16,6 +16,7 @@ from worker.providers.base import (
     Provider,
     RefundFacts,
     Traits,
+    currency_problems,
     read_options,
 )
 from worker.providers.formats import (
@@ -91,13 +92,11 @@ class Hkrt:
         self.merchant = f"hkrt/{self._options.access_id}"
 
     def check(self, request: RefundRequest) -> list[str]:
-        problems = []
+        problems = currency_problems("hkrt", request)
         if not _REFUND_NO.fullmatch(request.refund_no):
             problems.append("refund_no: hkrt takes up to 64 digits and letters, nothing else")
         if may_shift(request.order_no):
             problems.append("order_no: holds & or =, which hkrt's signature does not tell")
-        if request.currency != "CNY":
-            problems.append(f"currency: hkrt settles in CNY, not {request.currency}")
         for name in ("items", "extra"):
             if getattr(request, name):
                 problems.append(f"{name}: hkrt's page has no field for it; leave it out")

@@ -16,6 +16,7 @@ from worker.providers.base import (
     Provider,
     RefundFacts,
     Traits,
+    currency_problems,
     model_problems,
     read_options,
 )
@@ -101,11 +102,10 @@ class QuickPay:
         self.merchant = f"quickpay/{account.merchant or account.name}"
 
     def check(self, request: RefundRequest) -> list[str]:
-        problems = model_problems("extra", _Extra, request.extra)
+        problems = currency_problems("quickpay", request)
+        problems += model_problems("extra", _Extra, request.extra)
         for number, item in enumerate(request.items):
             problems += model_problems(f"items.{number}", _Item, item)
-        if request.currency != "CNY":
-            problems.append(f"currency: quickpay settles in CNY, not {request.currency}")
         if len(request.operator) > 16:
             problems.append("operator: has more than the 16 characters that quickpay takes")
         return problems

@@ -119,7 +119,7 @@ def test_a_number_that_nobody_used_is_not_found(sim: Sim, refund: str) -> None:
         ({"sign": "0" * 40}, 1000210003),
         ({"appid": "9"}, 1000210003),
         ({"timestamp": "1"}, 1000210001),
-        ({"timestamp": str(int(time.time()) + 400)}, 1000210001),
+        ({"timestamp": "4102444800"}, 1000210001),
         ({"timestamp": "now"}, 1000210001),
         ({"grant_type": "password"}, 1000210002),
     ],

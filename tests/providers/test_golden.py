@@ -64,9 +64,9 @@ def call_of(provider: Provider, case: dict[str, Any]) -> Call:
     return provider.with_token(call, TOKEN) if isinstance(provider, Tokened) else call
 
 
-def shown_by(name: str, case: dict[str, Any], answer: Answer) -> list[Outcome | None]:
+def shown_by(provider: Provider, case: dict[str, Any], answer: Answer) -> list[Outcome | None]:
     """What an answer shows as the case has it: to a submission, to a question, or to both."""
-    both = read_both(provider_of(name, case), facts(**case.get("facts", {})), answer)
+    both = read_both(provider, facts(**case.get("facts", {})), answer)
     return {"submission": both[:1], "reply": both[1:]}.get(case.get("to", ""), both)
 
 
@@ -100,7 +100,8 @@ class TestCalls:
 class TestAnswers:
     @pytest.mark.parametrize(("name", "case"), cases("answers"))
     def test_an_answer_shows_what_the_page_says(self, name: str, case: dict[str, Any]) -> None:
-        for outcome in shown_by(name, case, Answer(status=200, body=case["body"].encode())):
+        answer = Answer(status=200, body=case["body"].encode())
+        for outcome in shown_by(provider_of(name, case), case, answer):
             shown = {
                 "verdict": outcome.verdict.value if outcome else "no answer",
                 "code": outcome and outcome.code,
@@ -113,24 +114,24 @@ class TestAnswers:
     @pytest.mark.parametrize("name", NAMES)
     def test_a_right_answer_cut_anywhere_is_no_answer(self, name: str) -> None:
         case = right_answer(name)
-        body = case["body"].encode()
-        assert all(shown_by(name, case, Answer(status=200, body=body)))
+        provider, body = provider_of(name, case), case["body"].encode()
+        assert all(shown_by(provider, case, Answer(status=200, body=body)))
         for length in range(len(body)):
-            assert not any(shown_by(name, case, Answer(status=200, body=body[:length])))
+            assert not any(shown_by(provider, case, Answer(status=200, body=body[:length])))
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_right_answer_cut_anywhere_on_the_wire_is_no_answer(self, name: str) -> None:
         case = right_answer(name)
-        body = case["body"].encode()
+        provider, body = provider_of(name, case), case["body"].encode()
         whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         said = [whole]
         with RawServer(lambda peer: once(said[0])(peer)) as server, wire_to(server.url) as wire:
-            assert all(shown_by(name, case, wire.post(call_to(server.url))))
+            assert all(shown_by(provider, case, wire.post(call_to(server.url))))
             for length in range(0, len(whole), 3):
                 said[0] = whole[:length]
                 with suppress(NoAnswer):
                     answer = wire.post(call_to(server.url))
-                    assert not any(shown_by(name, case, answer))
+                    assert not any(shown_by(provider, case, answer))
 
 
 class TestNotifications:

@@ -20,6 +20,8 @@ from worker.refund import Figures, Verdict
 #: The first notification on file of each provider says that the refund was executed.
 EXECUTED = {param.values[0]: param.values[1] for param in reversed(cases("notifications"))}
 NOTIFYING = sorted(EXECUTED)
+#: Made once: a provider's keys take long to read.
+PROVIDERS = {name: provider_of(name, case) for name, case in EXECUTED.items()}
 
 
 def opened(provider: Provider, content_type: str, body: bytes) -> Notification | None:
@@ -33,7 +35,7 @@ def opened(provider: Provider, content_type: str, body: bytes) -> Notification |
 
 @pytest.mark.parametrize("name", NOTIFYING)
 def test_a_right_notification_that_is_cut_anywhere_is_not_taken(name: str) -> None:
-    case, provider = EXECUTED[name], provider_of(name, EXECUTED[name])
+    case, provider = EXECUTED[name], PROVIDERS[name]
     body = case["body"].encode()
     whole = opened(provider, case["content_type"], body)
     assert whole is not None
@@ -48,7 +50,7 @@ def test_a_right_notification_that_is_cut_anywhere_is_not_taken(name: str) -> No
 def test_a_notification_that_was_changed_anywhere_says_the_same_or_is_not_taken(
     name: str, data: st.DataObject
 ) -> None:
-    case, provider = EXECUTED[name], provider_of(name, EXECUTED[name])
+    case, provider = EXECUTED[name], PROVIDERS[name]
     body = bytearray(case["body"].encode())
     at = data.draw(st.integers(0, len(body) - 1))
     body[at] = data.draw(st.integers(0, 255))
@@ -71,7 +73,7 @@ def told(provider: Provider, message: Notification) -> object:
     body=st.binary(max_size=200) | st.text(max_size=200).map(str.encode),
 )
 def test_nothing_that_anybody_can_make_is_taken(name: str, content_type: str, body: bytes) -> None:
-    assert opened(load_provider(account(name)), content_type, body) is None
+    assert opened(PROVIDERS[name], content_type, body) is None
 
 
 def test_an_account_of_a_provider_that_sends_none_has_no_address_for_them() -> None:

@@ -11,7 +11,7 @@ import typer
 
 from config.accounts import Account
 from config.settings import Settings
-from tests.providers.harness import FILES
+from tests.providers.harness import FILES, account
 from worker.cli import app
 from worker.providers import base
 from worker.providers.base import Options
@@ -62,6 +62,22 @@ def test_every_setting_of_a_provider_is_named(name: str) -> None:
     paragraphs = part("`accounts.toml`").split("\n\n")
     (own,) = (one for one in paragraphs if one[0] != "|" and f"`{name}`: " in one)
     assert [field for field in options.model_fields if f"`{field}`" not in own] == []
+
+
+def test_every_provider_that_notifies_is_listed_with_its_answers() -> None:
+    row = re.compile(r"^\| `(\w+)` \|.* \| `(.+?)` \| `(.+?)`, status 400 \|$", re.MULTILINE)
+    made = {name: base.load_provider(account(name)) for name in FILES}
+    assert sorted(row.findall(part("Notifications"))) == sorted(
+        # hkrt's is a setting, whose default stands among the settings
+        (name, "acknowledgement" if name == "hkrt" else one.taken.body.decode(), no_of(one))
+        for name, one in made.items()
+        if isinstance(one, base.Notifies)
+    )
+
+
+def no_of(provider: base.Notifies) -> str:
+    """What a notification is answered that was not stored."""
+    return provider.declined.body.decode()
 
 
 def test_every_command_is_listed_and_there() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from refundry import State
 from tests.integration.builders import MINUTE, NOW, Shop
@@ -49,12 +50,24 @@ def test_an_account_that_is_set_up_wrongly_is_paused_and_no_refund_fails(
     assert all(shop.claim(order_id) for order_id in orders)
 
 
-def test_an_account_that_is_paused_already_keeps_its_reason(shop: Shop) -> None:
+def test_people_are_alerted_once_and_an_account_that_is_paused_already_keeps_its_reason(
+    shop: Shop,
+) -> None:
     orders = [shop.accept(order_no=f"O{n}", refund_no=f"R{n}").order_id for n in (1, 2)]
     intents = [intent for order_id in orders if (intent := shop.claim(order_id))]
-    for intent, code in zip(intents, ("VERIFY_ERROR", "UNOPENED_PRODUCT"), strict=True):
-        settle(shop.runtime, intent, replace(WRONG, code=code))
+    with capture_logs() as logs:
+        for intent, code in zip(intents, ("VERIFY_ERROR", "UNOPENED_PRODUCT"), strict=True):
+            settle(shop.runtime, intent, replace(WRONG, code=code))
     assert reason(shop) == "VERIFY_ERROR"
+    paused = [log for log in logs if log["event"] == "account.paused"]
+    assert paused == [
+        {
+            "event": "account.paused",
+            "log_level": "error",
+            "account": "shop",
+            "reason": "VERIFY_ERROR",
+        }
+    ]
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])

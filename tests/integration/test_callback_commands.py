@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from config.settings import load_settings
 from refundry import TASK_REQUEST
 from tests.integration.command_line import installed, invoke
 from tests.integration.notifications import EXECUTED, notification
+from worker.runtime import build_runtime
 from worker.steps.intake import take_job
 from worker.steps.notify import take_notification
 

@@ -10,6 +10,7 @@ import pytest
 from refundry import TASK_REQUEST
 from tests.integration.builders import run as execute
 from tests.integration.command_line import installed, invoke
+from worker.cli import main
 from worker.cli.setting import open_ledger
 from worker.steps.intake import take_job
 
@@ -110,6 +111,20 @@ def open_until(time: str) -> None:
     """Open the breaker, as the ledger stores it."""
     with open_ledger().write() as connection:
         execute(connection, f"UPDATE accounts SET failures = 5, breaker_until = '{time}'")
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"amount": 1, "amount": 100}', "{"])
+def test_a_file_with_a_line_that_is_no_plain_json_enqueues_nothing(
+    line: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "jobs").write_text(f"{json.dumps(JOB)}\n{line}\n")
+    assert run("request", "--file", str(tmp_path / "jobs")) == (2, None)
+
+
+def test_an_argument_that_is_no_text_is_a_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["refundry", "status", "R\udcff"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
 
 
 def test_lists_speak_json(run: Run) -> None:

@@ -1,5 +1,7 @@
 """The ``refundry`` command; a file a group. Exit codes: see :mod:`worker.cli.output`."""
 
+import sys
+
 import typer
 
 from worker.cli import operations, refunds
@@ -7,6 +9,7 @@ from worker.cli.callbacks import callback_commands
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.figures import figures
+from worker.cli.output import EXIT_USAGE, fail
 from worker.cli.problems import explained
 from worker.cli.tokens import token_commands
 from worker.cli.up import up
@@ -43,5 +46,8 @@ app.add_typer(token_commands, name="token")
 
 def main() -> None:
     """Entry point of the console script."""
+    for argument in sys.argv:
+        if any("\ud800" <= sign <= "\udfff" for sign in argument):
+            fail(f"the argument {argument!r} is not UTF-8", EXIT_USAGE)
     with explained():
         app()

@@ -70,9 +70,18 @@ def _jobs_of(file: str) -> Iterator[tuple[int, Any]]:
 
 def _read_line(number: int, line: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=_each_name_once)
+    except RecursionError:
+        fail(f"line {number} is not JSON: it is nested too deeply", EXIT_USAGE)
     except ValueError as error:
         fail(f"line {number} is not JSON: {error}", EXIT_USAGE)
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return found
 
 
 def _enqueue(jobs: Iterator[tuple[int, Any]], as_json: bool) -> None:

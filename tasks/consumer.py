@@ -113,10 +113,13 @@ def _task_of(message: Any) -> str:
     return str(headers.get("task", "?"))[:64]
 
 
-def _job_of(message: Any) -> dict[str, str]:
-    body = message.body
-    raw = body if isinstance(body, bytes) else str(body).encode(errors="replace")
-    return {
-        "content_type": str(message.content_type)[:64],
-        "body": base64.b64encode(raw[:_MAX_BODY]).decode(),
-    }
+def _job_of(message: Any) -> dict[str, Any]:
+    """What is kept of a message: its job, masked; its bytes where it shows no job."""
+    kept: dict[str, Any] = {"content_type": str(message.content_type)[:64]}
+    try:
+        _, kwargs, _ = message.payload
+    except Exception:
+        body = message.body
+        raw = body if isinstance(body, bytes) else str(body).encode(errors="replace")
+        return kept | {"body": base64.b64encode(raw[:_MAX_BODY]).decode()}
+    return kept | {"kwargs": _shown(kwargs)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 from types import ModuleType
@@ -109,6 +110,9 @@ def test_nothing_personal_is_kept_of_a_job_that_is_refused_for_anything_else(sho
 class Message:
     """A message as the consumer sees it."""
 
+    content_type = "application/json"
+    body = b""
+
     def __init__(self, kwargs: dict[str, Any]) -> None:
         self.payload: Any = [[kwargs], kwargs, {}]
         self.headers: dict[str, Any] = {"argsrepr": repr([kwargs]), "kwargsrepr": repr(kwargs)}
@@ -127,6 +131,18 @@ def test_a_message_that_cannot_be_read_shows_nothing(consumer: ModuleType) -> No
     message.payload = None
     consumer._hide_private(message)
     assert message.headers["kwargsrepr"] == "{}"
+
+
+def test_nothing_personal_is_kept_of_a_message_that_names_no_task_of_ours(
+    shop: Shop, consumer: ModuleType
+) -> None:
+    message = Message(shop.job(extra=PERSON))
+    body = json.dumps(message.payload).encode()
+    message.headers["task"], message.body = "refunds.requset", body
+    assert consumer._recorded(message, ValueError("there is no such task"))
+    assert base64.b64encode(body).decode()[:80] not in kept(shop)
+    assert json.dumps("张三")[1:-1] not in kept(shop)
+    assert f"{APPID}R1" in kept(shop)
 
 
 def test_where_it_cannot_be_told_what_is_personal_nothing_is_shown(

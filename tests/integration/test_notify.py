@@ -32,7 +32,8 @@ from tests.providers.harness import OWN_OPTIONS
 from worker.errors import Refused, ServiceAway
 from worker.ledger.engine import Ledger
 from worker.providers.base import Acknowledgement, Notifies
-from worker.refund import Verdict
+from worker.refund import Outcome, Verdict
+from worker.steps.poll import _claim, apply
 from worker.steps.sweep import sweep
 
 
@@ -56,6 +57,19 @@ def test_an_execution_is_absorbed_stored_and_acknowledged(
     assert bytes(shop.value("SELECT body FROM callbacks")) == body
     assert shop.value("SELECT provider_refund_no FROM refunds") == "WX1"
     assert kinds(shop)[-1] == "notified"
+    assert shop.audit() == []
+
+
+def test_a_notification_after_the_success_brings_the_number_that_the_reply_did_not_have(
+    shop: Shop,
+) -> None:
+    sent(shop, Verdict.PENDING)
+    shop.wait(2 * MINUTE)
+    (claimed,) = _claim(shop.runtime, shop.runtime.lines["shop"], 1)
+    apply(shop.runtime, claimed, Outcome(verdict=Verdict.SUCCEEDED))
+    assert shop.value("SELECT provider_refund_no FROM refunds") is None
+    take(shop, notification(EXECUTED))
+    assert shop.value("SELECT provider_refund_no FROM refunds") == "WX1"
     assert shop.audit() == []
 
 

@@ -61,6 +61,16 @@ def update_refund(connection: Connection, refund_id: int, values: dict[str, Any]
     connection.execute(update(refunds).where(refunds.c.id == refund_id).values(values))
 
 
+def note_number(connection: Connection, refund_id: int, number: str | None) -> None:
+    """The provider's own number of a refund that is locked, where none is known yet."""
+    unnumbered = refunds.c.provider_refund_no.is_(None)
+    connection.execute(
+        update(refunds)
+        .where(refunds.c.id == refund_id, unnumbered)
+        .values(provider_refund_no=number)
+    )
+
+
 def count_refunds_of_order(connection: Connection, order_id: int) -> int:
     """How many refunds of the order are neither failed nor canceled."""
     rows = connection.execute(

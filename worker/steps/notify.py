@@ -19,9 +19,9 @@ from worker.ledger.callbacks import (
     refunds_to_look_at,
     storable_number,
 )
-from worker.ledger.refunds import find_refund, update_refund
+from worker.ledger.refunds import find_refund, note_number, update_refund
 from worker.providers.base import Acknowledgement, Notification, Notifies
-from worker.refund import Change, Notice, Outcome, Verdict
+from worker.refund import SUCCEEDED, Change, Notice, Outcome, Verdict
 from worker.runtime import Line, Runtime
 from worker.steps.record import record
 from worker.steps.scene import Scene, due_at, grace_end, lock_scene
@@ -150,6 +150,8 @@ def _apply(scene: Scene, kept: Callback, outcome: Outcome) -> bool:
     """Decide and write down; True: the order has work to do now."""
     change = _decide(scene, kept, outcome)
     if change is None:
+        if scene.refund.state is SUCCEEDED and outcome.verdict is Verdict.SUCCEEDED:
+            note_number(scene.connection, scene.refund.id, outcome.provider_refund_no)
         return False
     source = {"callback": kept.id} | ({"stale": True} if kept.stale else {})
     return record(scene, change, outcome, source=source)

@@ -23,6 +23,7 @@ from worker.ledger.refunds import (
     head_of_order,
     insert_attempt,
     may_still_send,
+    note_number,
     said_before,
     update_refund,
 )
@@ -217,7 +218,8 @@ def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
             said_before=_said_before(connection, intent, outcome),
         )
         if change is None:
-            _keep_number(scene, attempt.status, outcome)
+            if attempt.status not in CLOSED:  # its news came before it, but not the number
+                note_number(connection, intent.refund.id, outcome.provider_refund_no)
             return False
         return record(scene, change, outcome, answered=intent.number, asked_at=attempt.started_at)
 
@@ -227,13 +229,6 @@ def _said_before(connection: Connection, intent: Intent, outcome: Outcome) -> st
     if outcome.verdict is not Verdict.TOKEN:
         return None
     return said_before(connection, intent.refund.id, intent.number)
-
-
-def _keep_number(scene: Scene, was: Attempt, outcome: Outcome) -> None:
-    """An answer whose news came before it still brings the provider's number."""
-    number = outcome.provider_refund_no
-    if number and was not in CLOSED and scene.refund.provider_refund_no is None:
-        update_refund(scene.connection, scene.refund.id, {"provider_refund_no": number})
 
 
 def until_committed(step: Callable[[], Result]) -> Result:

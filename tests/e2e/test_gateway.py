@@ -26,7 +26,9 @@ def ask(stack: Stack, token: str, method: str, path: str, body: Job | None = Non
 def ends_final(stack: Stack, token: str, jobs: list[Job]) -> None:
     def final() -> bool:
         paths = [f"/refunds/{job['account']}/{job['refund_no']}" for job in jobs]
-        return all(ask(stack, token, "GET", path).json()["state"] in FINAL for path in paths)
+        answers = [ask(stack, token, "GET", path) for path in paths]
+        assert {answer.status_code for answer in answers} == {200}, [a.text for a in answers]
+        return all(answer.json()["state"] in FINAL for answer in answers)
 
     eventually(final, "all are final")
     stack.compare_with_the_book(jobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -35,12 +34,6 @@ _NUMBERS = count(1)
 def subject(request: pytest.FixtureRequest) -> Subject:
     chosen: Subject = request.param
     return chosen
-
-
-@pytest.fixture
-def there(subject: Subject, sim: Sim) -> Iterator[Connected]:
-    with connected(subject, sim) as one:
-        yield one
 
 
 @pytest.fixture

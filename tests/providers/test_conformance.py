@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
@@ -41,12 +40,6 @@ _NUMBERS = count(1)
 def subject(request: pytest.FixtureRequest) -> Subject:
     chosen: Subject = request.param
     return chosen
-
-
-@pytest.fixture
-def there(subject: Subject, sim: Sim) -> Iterator[Connected]:
-    with connected(subject, sim) as one:
-        yield one
 
 
 @pytest.fixture

@@ -274,7 +274,7 @@ def _heard_of(before: Standing, after: Standing) -> Change | None:
 
 def _declined(standing: Standing, question: Question) -> Change | None:
     """With several attempts the decline may be an older one's, while the newest is on its way."""
-    if standing.sent > 1 and not question.after_grace:
+    if standing.attempt > 1 and not question.after_grace:
         return None
     after = replace(standing, state=FAILED, known=True, open_sent=0)
     return Change(event="failed", standing=after, closes_all=True)

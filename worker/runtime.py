@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -117,7 +117,8 @@ def build_lines(accounts: Mapping[str, Account]) -> dict[str, Line]:
     """The accounts at work.
 
     Raises:
-        ConfigError: a provider that is not there, or leases the broker would not wait for.
+        ConfigError: a provider that is not there, leases the broker would not wait for, or accounts
+            of one merchant that do not go together.
     """
     _refuse_unclear_merchants(accounts)
     for account in accounts.values():
@@ -126,7 +127,21 @@ def build_lines(accounts: Mapping[str, Account]) -> dict[str, Line]:
                 f"accounts.{account.name}: send_deadline_s + total_timeout_s + 20 is "
                 f"{account.lease_s:g} s; it must stay below {VISIBILITY_TIMEOUT_S / 2:g} s"
             )
-    return {name: Line(account) for name, account in accounts.items()}
+    lines = {name: Line(account) for name, account in accounts.items()}
+    _refuse_mixed_serialisation(lines.values())
+    return lines
+
+
+def _refuse_mixed_serialisation(lines: Iterable[Line]) -> None:
+    """Accounts of one merchant share orders; one that lets go early would let go for all."""
+    seen: dict[str, Line] = {}
+    for line in lines:
+        other = seen.setdefault(line.provider.merchant, line).account
+        if other.serialisation != line.account.serialisation:
+            raise ConfigError(
+                f"accounts.{line.account.name} and accounts.{other.name} share the orders of "
+                f"{line.provider.merchant}: set the same serialisation on both"
+            )
 
 
 def _refuse_unclear_merchants(accounts: Mapping[str, Account]) -> None:

@@ -63,6 +63,12 @@ def test_the_contracts_accounts_are_read(write: Write) -> None:
     }
 
 
+def test_accounts_that_share_orders_let_go_of_them_alike(write: Write) -> None:
+    other = HKRT.format(key=SECRET).replace("shop-hkrt", "till-hkrt")
+    with pytest.raises(ConfigError, match=r"till-hkrt.*shop-hkrt.*serialisation"):
+        lines_of(write(HKRT.format(key=SECRET) + other + 'serialisation = "until_accepted"\n'))
+
+
 def test_every_setting_of_the_contract_is_known(write: Write) -> None:
     more = """
 connect_timeout_s = 1

@@ -79,3 +79,10 @@ def test_a_queried_decline_of_the_only_attempt_counts_at_once() -> None:
     assert after(change).state is State.FAILED
     assert change is not None
     assert change.closes_all
+
+
+def test_a_decline_before_the_grace_may_be_that_of_an_attempt_that_was_turned_away() -> None:
+    turned_away = after(answered(first_sent(), Verdict.BUSY))
+    again = reap(begin(turned_away).standing).standing
+    assert asked(again, Verdict.REJECTED, after_grace=False) is None
+    assert after(asked(again, Verdict.REJECTED)).state is State.FAILED

@@ -38,3 +38,5 @@ def configure_logging(level: int = logging.INFO) -> None:
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Its only warning is a traceback of each job that is put back, which the task has said.
+    logging.getLogger("celery.app.trace").setLevel(logging.ERROR)

@@ -1,6 +1,9 @@
 """The Celery app: ``python -m celery -A worker.app worker|beat|flower``."""
 
-from celery import Celery, signals
+from typing import Any
+
+import structlog
+from celery import Celery, Task, signals
 
 from config.accounts import load_accounts
 from config.celery_options import celery_options
@@ -8,9 +11,24 @@ from config.errors import ConfigError
 from config.logs import configure_logging
 from config.settings import load_settings
 from worker.celery_shim import install_shim
+from worker.errors import ServiceAway
 from worker.runtime import build_lines
 
-app = Celery("refundry", set_as_current=True)
+_log = structlog.get_logger(__name__)
+
+
+class LedgerTask(Task):  # type: ignore[misc]  # Celery has no types
+    """A ledger that is away is a line a task, not a traceback; a tick or the sweep tries again."""
+
+    throws = (ServiceAway,)
+
+    def on_failure(self, exc: Exception, *_: Any) -> None:
+        """Celery's own line about what a task ``throws`` is an info, which nobody would see."""
+        if isinstance(exc, ServiceAway):
+            _log.warning("task.service_away", task=self.name, error=str(exc))
+
+
+app = Celery("refundry", set_as_current=True, task_cls=LedgerTask)
 app.config_from_object(celery_options(load_settings().broker()))
 install_shim()
 

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
-from tests.e2e.service import clean_environment
+from tests.e2e.service import clean_environment, eventually
 from tests.e2e.stack import ROOT
 
+WORKER = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
 HKRT = """
 [accounts.shop]
 provider = "hkrt"
@@ -45,15 +48,47 @@ def test_a_worker_whose_accounts_are_missing_does_not_start_and_refuse_every_job
     assert "Traceback" not in done.stderr
 
 
-def start_worker(accounts: Path) -> subprocess.CompletedProcess[str]:
-    environment = {
+def test_a_ledger_that_is_away_is_a_line_a_task_and_no_traceback(
+    tmp_path: Path, valkey: str
+) -> None:
+    broker = f"{valkey.removesuffix('/0')}/9"
+    (tmp_path / "accounts.toml").write_text(HKRT.format(key="key", total=20))
+    environment = environment_of(tmp_path / "accounts.toml", broker)
+    environment["REFUNDRY_DATABASE_URL"] = "postgresql://refundry@127.0.0.1:1/refundry"
+    log = tmp_path / "worker.log"
+    with log.open("wb") as file:
+        worker = subprocess.Popen(WORKER, cwd=ROOT, env=environment, stdout=file, stderr=file)
+    try:
+        with Celery("producer", broker=broker) as producer:
+            producer.send_task("refunds.sweep", queue="refunds.poll")
+            producer.send_task("refunds.request", kwargs={}, queue="refunds.intake")
+        for said in ("task.service_away", "intake.put_back"):
+            eventually(partial(contains, log, said), said)
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    lines = log.read_text().splitlines()
+    assert any("task.service_away" in line and "Connection refused" in line for line in lines)
+    assert [line for line in lines if "Traceback" in line] == []
+
+
+def contains(log: Path, words: str) -> bool:
+    return words in log.read_text()
+
+
+def environment_of(accounts: Path, broker: str) -> dict[str, str]:
+    return {
         **clean_environment(),
         "REFUNDRY_HOME": str(accounts.parent),
-        "REFUNDRY_BROKER_URL": "redis://127.0.0.1:1/0",
+        "REFUNDRY_BROKER_URL": broker,
         "REFUNDRY_ACCOUNTS": str(accounts),
     }
+
+
+def start_worker(accounts: Path) -> subprocess.CompletedProcess[str]:
+    environment = environment_of(accounts, "redis://127.0.0.1:1/0")
     return subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "worker.app", "worker"],
+        WORKER,
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -26,8 +26,11 @@ _STATUS_OF: Final = {
     "unknown_account": 404,
     "no_notifications": 404,
 }
-#: The codes of what the framework refuses.
-_CODE_OF: Final = {404: "no_such_page", 405: "method_not_allowed"}
+#: What the framework refuses: the code, and what to do.
+_OF_FRAMEWORK: Final = {
+    404: ("no_such_page", "there is no such page; /openapi.json lists those that there are"),
+    405: ("method_not_allowed", "the page takes another method; /openapi.json says which"),
+}
 #: What a step says to operators names other accounts; callers are told only this.
 _INSTEAD: Final = {
     "unknown_account": "there is no such account",
@@ -141,6 +144,6 @@ async def _of_parameters(_: Request, error: Exception) -> Response:
 async def _of_framework(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
-    code = _CODE_OF.get(status, HTTPStatus(status).name.lower())
-    headers = dict(error.headers or {})
-    return Problem(status, code, str(error.detail), headers=headers).response()
+    otherwise = HTTPStatus(status).name.lower(), str(error.detail)
+    code, detail = _OF_FRAMEWORK.get(status, otherwise)
+    return Problem(status, code, detail, headers=dict(error.headers or {})).response()

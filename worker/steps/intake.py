@@ -18,13 +18,13 @@ from refundry import Event, InvalidRequest, RefundRequest, State
 from worker.errors import Conflict, Refused
 from worker.ledger import journal
 from worker.ledger.orders import insert_order_if_absent, lock_order_by_number, update_order
-from worker.ledger.refunds import count_refunds_of_order, find_refund, insert_refund
+from worker.ledger.refunds import find_refund, insert_refund
 from worker.ledger.rows import Order, Refund
-from worker.providers.base import Markets
 from worker.refund import request_digest
 from worker.runtime import Line, Runtime
 from worker.schedule import person_due
 from worker.steps.announce import announcement
+from worker.steps.caps import check_amounts, check_count, marketing_of, new_facts
 from worker.steps.record import WAKE_BACKUP
 from worker.steps.refuse import refuse
 
@@ -139,13 +139,13 @@ def _order_values(merchant: str, request: RefundRequest, now: datetime) -> dict[
 def _insert(
     connection: Connection, line: Line, order: Order, request: RefundRequest, now: datetime
 ) -> Accepted:
-    facts = _new_facts(order, request)
+    facts = new_facts(order, request)
     paid = facts.get("paid_amount", order.paid_amount)
     spoken_for = order.spoken_for + facts.get("refunded_before", order.refunded_before)
     spoken_for -= order.refunded_before
-    marketing = _marketing(line, request)
-    _check_amounts(request, paid, spoken_for, marketing, order)
-    _check_count(connection, line, order)
+    marketing = marketing_of(line, request)
+    check_amounts(request, paid, spoken_for, marketing, order)
+    check_count(connection, line, order)
     wake_at = order.wake_at or (None if order.stopped else now + WAKE_BACKUP)
     reserved = {
         "reserved": order.reserved + request.amount - marketing,
@@ -182,70 +182,6 @@ def _doubts(line: Line, request: RefundRequest) -> dict[str, Any]:
 def _wire_fields(request: RefundRequest) -> dict[str, Any]:
     """What the provider's calls are made of, beside numbers and amounts."""
     return request.model_dump(mode="json", include={"reason", "operator", "items", "extra"})
-
-
-def _new_facts(order: Order, request: RefundRequest) -> dict[str, Any]:
-    """Facts of the order that this job is the first to state.
-
-    Raises:
-        Refused: it contradicts what is known.
-    """
-    _must_agree("currency", order.currency, request.currency)
-    _must_agree("order_amount", order.order_amount, request.order_amount)
-    facts: dict[str, Any] = {}
-    if request.paid_amount is not None:
-        if order.paid_stated:
-            _must_agree("paid_amount", order.paid_amount, request.paid_amount)
-        facts |= {"paid_amount": request.paid_amount, "paid_stated": True}
-    if "refunded_before" in request.model_fields_set:
-        if order.before_stated:
-            _must_agree("refunded_before", order.refunded_before, request.refunded_before)
-        facts |= {"refunded_before": request.refunded_before, "before_stated": True}
-    if request.paid_at is not None:
-        if order.paid_at is not None:
-            _must_agree("paid_at", order.paid_at, request.paid_at)
-        facts["paid_at"] = request.paid_at
-    return facts
-
-
-def _must_agree(name: str, known: object, stated: object) -> None:
-    if known != stated:
-        raise Refused("order_facts", f"{name}: the order is known with {known}, not {stated}")
-
-
-def _marketing(line: Line, request: RefundRequest) -> int:
-    """What of the amount the merchant's marketing bears, in fen."""
-    provider = line.provider
-    return provider.marketing_amount(request) if isinstance(provider, Markets) else 0
-
-
-def _check_amounts(
-    request: RefundRequest, paid: int, spoken_for: int, marketing: int, order: Order
-) -> None:
-    expected = request.expected_refunded
-    if expected is not None and expected != spoken_for:
-        raise Refused(
-            "expected_refunded",
-            f"expected_refunded: {spoken_for} fen are refunded or under way, not {expected}; "
-            "look at the order's refunds before asking again",
-        )
-    borne = order.marketing_refunded + order.marketing_reserved
-    _must_fit(request.amount - marketing, paid - spoken_for, f"of {paid} paid")
-    total = order.order_amount
-    _must_fit(request.amount, total - spoken_for - borne, f"of {total}, the order's total")
-
-
-def _must_fit(amount: int, left: int, of_what: str) -> None:
-    if amount > left:
-        raise Refused(
-            "over_refund", f"amount: {amount} fen are more than the {max(left, 0)} left {of_what}"
-        )
-
-
-def _check_count(connection: Connection, line: Line, order: Order) -> None:
-    most = line.account.max_refunds_per_order
-    if most is not None and count_refunds_of_order(connection, order.id) >= most:
-        raise Refused("too_many_refunds", f"the account allows {most} refunds of one order")
 
 
 def _refund_values(

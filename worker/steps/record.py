@@ -1,22 +1,20 @@
 """Writes a decision down: refund, event, order, case and announcement, in one transaction."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 
-from refundry import Event, State
+from refundry import Event
 from worker.ledger import journal
 from worker.ledger.orders import pause_account, update_order, wake_if_waiting
 from worker.ledger.refunds import close_attempts, finish_attempt, update_refund
 from worker.refund import (
     FINAL,
-    OPEN,
     PENDING,
     QUEUED,
     REVERSED,
     SUBMITTING,
-    SUCCEEDED,
     UNKNOWN,
     Case,
     Change,
@@ -24,22 +22,12 @@ from worker.refund import (
 )
 from worker.steps.announce import announcement
 from worker.steps.scene import Scene, case_at, due_at
+from worker.steps.sums import Contested, contest, moved
 
 _log = structlog.get_logger(__name__)
 
 #: How long a wake may be on its way before the sweep sends another.
 WAKE_BACKUP: Final = timedelta(seconds=5)
-
-
-class Contested(NamedTuple):
-    """What a contradiction puts aside again, in fen."""
-
-    #: Of what the customer paid.
-    reserved: int = 0
-    #: Of what the merchant's marketing bears.
-    marketing: int = 0
-    #: What exceeds the order's caps.
-    excess: int = 0
 
 
 def record(
@@ -71,7 +59,7 @@ def record(
         update_refund(scene.connection, scene.refund.id, values)
         return False
     _write_attempts(scene, change, outcome, answered)
-    contested = _contest(scene, change)
+    contested = contest(scene, change)
     _write_refund(scene, change, outcome, contested, next_at)
     _append_event(scene, change, outcome, source)
     _announce(scene, change, outcome)
@@ -148,18 +136,6 @@ def _write_attempts(
         if outcome is not None:
             values |= {"code": outcome.code[:64], "message": outcome.message}
         finish_attempt(scene.connection, scene.refund.id, answered, values)
-
-
-def _contest(scene: Scene, change: Change) -> Contested:
-    """What a contradiction reserves again, and what of it exceeds the order's caps (I8)."""
-    if not change.standing.contested or scene.refund.standing.contested:
-        return Contested()
-    order, refund = scene.order, scene.refund
-    left = order.order_amount - order.total_spoken_for
-    reserved = min(refund.paid_part, order.paid_amount - order.spoken_for, left)
-    marketing = min(refund.marketing_amount, left - reserved)
-    excess = refund.amount - reserved - marketing
-    return Contested(reserved=reserved, marketing=marketing, excess=excess)
 
 
 def _write_refund(
@@ -245,28 +221,11 @@ def _announce(scene: Scene, change: Change, outcome: Outcome | None) -> None:
     journal.add_announcement(scene.connection, scene.refund.id, event, target, payload, scene.now)
 
 
-def _amounts(scene: Scene, after: State, contested: Contested) -> dict[str, Any]:
-    """The order's amounts that a change of state or a contradiction moves."""
-    order, refund = scene.order, scene.refund
-    reserves = (after in OPEN) - (refund.state in OPEN)
-    refunds = (after is SUCCEEDED) - (refund.state is SUCCEEDED)
-    if not reserves and not refunds and contested == Contested():
-        return {}
-    paid, marketing = refund.paid_part, refund.marketing_amount
-    return {
-        "reserved": order.reserved + reserves * paid + contested.reserved,
-        "refunded": order.refunded + refunds * paid,
-        "marketing_reserved": order.marketing_reserved + reserves * marketing + contested.marketing,
-        "marketing_refunded": order.marketing_refunded + refunds * marketing,
-        "excess": order.excess + contested.excess,
-    }
-
-
 def _write_order(
     scene: Scene, change: Change, contested: Contested, next_at: datetime | None
 ) -> bool:
     order, refund, after = scene.order, scene.refund, change.standing
-    values = _amounts(scene, after.state, contested)
+    values = moved(scene, after.state, contested)
     if change.freezes and order.frozen_at is None:
         values["frozen_at"] = scene.now
     lets_go = refund.standing.holds and not after.holds

@@ -3,7 +3,7 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint set-up clean
+.PHONY: help run test model lint set-up clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ run: set-up ## run the main job with simulated providers; ONCE=1 ends when the b
 
 test: lint ## run the whole suite: ruff, mypy, pytest
 	@$(BIN)/python -m pytest
+
+model: set-up ## search the protocol's model with SPIN; QUICK=1 only what takes seconds
+	@$(BIN)/python docs/model/check.py $(if $(filter 1 yes true,$(QUICK)),--quick)
 
 lint: set-up ## check style and types
 	@$(BIN)/ruff check .

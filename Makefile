@@ -12,7 +12,7 @@ run: set-up ## run the main job with simulated providers; ONCE=1 ends when the b
 	@$(BIN)/refundry demo $(if $(filter 1 yes true,$(ONCE)),--once)
 
 test: lint ## run the whole suite: ruff, mypy, pytest
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 model: set-up ## search the protocol's model with SPIN; QUICK=1 only what takes seconds
 	@$(BIN)/python docs/model/check.py $(if $(filter 1 yes true,$(QUICK)),--quick)

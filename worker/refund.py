@@ -175,6 +175,8 @@ class Question:
     state: State
     #: Sent after the grace of that attempt: nothing of ours can still be on its way.
     after_grace: bool
+    #: An authentic answer had shown by then that the provider knows the number.
+    known: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

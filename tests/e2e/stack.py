@@ -21,6 +21,7 @@ from tests.e2e.service import Service, eventually
 from tests.simulator.harness import APPID, BAOFU_KEYS, GAT_SECRET, KEY, Sim
 from worker.ledger import reports
 from worker.ledger.engine import Ledger
+from worker.ledger.reports import ExportRow
 from worker.supervisor.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
@@ -116,8 +117,13 @@ class Stack:
         assert done.returncode == code, f"{arguments}: {done.returncode} {done.stderr}"
         return done.stdout
 
+    def rows(self) -> dict[str, ExportRow]:
+        """Every refund in the ledger, by its number; a look, where a command would take seconds."""
+        with self.ledger.read() as connection:
+            return {row.refund_no: row for row in reports.export_rows(connection)}
+
     def exported(self) -> dict[str, Any]:
-        """Every refund that the ledger knows, by its number."""
+        """Every refund as ``refundry export`` prints it, by its number."""
         rows = map(json.loads, self.refundry("export").splitlines())
         return {row["refund_no"]: row for row in rows}
 
@@ -127,9 +133,7 @@ class Stack:
         seen: dict[str, Any] = {}
 
         def reached() -> bool:
-            with self.ledger.read() as connection:
-                rows = list(reports.export_rows(connection))
-            seen.update({row.refund_no: asdict(row) for row in rows})
+            seen.update({number: asdict(row) for number, row in self.rows().items()})
             return all(seen.get(number, {}).get("state") in states for number in numbers)
 
         eventually(reached, f"{numbers} in {states}")
@@ -158,8 +162,8 @@ class Stack:
         self.refundry("audit")
 
     def _is_left_to_a_person(self, refund_no: str) -> bool:
-        row = self.exported()[refund_no]
-        return (row["state"], row["case"]) == ("unknown", "not_resendable")
+        row = self.rows()[refund_no]
+        return (row.state, row.case) == ("unknown", "not_resendable")
 
     def overlaps(self) -> list[Any]:
         """Submissions that came while another refund of their order was under way."""

@@ -77,10 +77,10 @@ def test_lying_callbacks_leave_every_refund_as_the_book_says(stack: Stack) -> No
     forged = jobs[_LIES.index("forged")]["refund_no"]
     contradicting = jobs[_LIES.index("contradicting")]["refund_no"]
     mismatched = jobs[_LIES.index("wrong_amount")]["refund_no"]
-    eventually(lambda: stack.exported()[mismatched]["case"] == "mismatched", "it has a case")
+    eventually(lambda: stack.rows()[mismatched].case == "mismatched", "it has a case")
     eventually(lambda: stack.sim.log(event="notify", refund=contradicting) != [], "it was told")
     eventually(lambda: stack.sim.log(event="notify", refund=forged) != [], "it was sent")
-    assert stack.exported()[contradicting]["state"] == "succeeded"
+    assert stack.rows()[contradicting].state == "succeeded"
     assert json.loads(stack.refundry("callbacks", "--refund-no", forged, "--json")) == []
     counts = json.loads(stack.refundry("callbacks", "refused", "--json"))
     assert ("bf", "forged") in {(row["account"], row["code"]) for row in counts}

@@ -171,7 +171,7 @@ def test_an_unclear_answer_with_the_providers_own_number_shows_that_it_knows_our
     unclear = Outcome(verdict=Verdict.UNKNOWN, provider_refund_no="P1")
     told = decide_answer(first_sent(), 1, Attempt.STARTED, unclear, RULES)
     lost = after(answered(first_sent(), Verdict.UNKNOWN))
-    question = Question(attempt=1, state=State.UNKNOWN, after_grace=True)
+    question = Question(attempt=1, state=State.UNKNOWN, after_grace=True, known=False)
     replied = decide_question(lost, question, unclear, RULES, NOW)
     for change in (told, replied):
         assert after(change).state is State.UNKNOWN

@@ -83,6 +83,7 @@ def asked(
     attempt: int | None = None,
     state: State | None = None,
     after_grace: bool = True,
+    known: bool | None = None,
     rules: Rules = RULES,
     now: datetime = NOW,
 ) -> Change | None:
@@ -91,6 +92,7 @@ def asked(
         attempt=standing.attempt if attempt is None else attempt,
         state=standing.state if state is None else state,
         after_grace=after_grace,
+        known=standing.known if known is None else known,
     )
     return decide_question(standing, question, Outcome(verdict=verdict), rules, now)
 

@@ -243,7 +243,12 @@ class Life:
 
     def _ask(self, verdict: Verdict) -> None:
         asked = self.standing
-        question = Question(attempt=asked.attempt, state=asked.state, after_grace=self.past_grace)
+        question = Question(
+            attempt=asked.attempt,
+            state=asked.state,
+            after_grace=self.past_grace,
+            known=asked.known,
+        )
         self.reply = question, verdict
 
     def _learn(self) -> None:

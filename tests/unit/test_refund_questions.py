@@ -86,3 +86,11 @@ def test_a_decline_before_the_grace_may_be_that_of_an_attempt_that_was_turned_aw
     again = reap(begin(turned_away).standing).standing
     assert asked(again, Verdict.REJECTED, after_grace=False) is None
     assert after(asked(again, Verdict.REJECTED)).state is State.FAILED
+
+
+def test_not_found_that_the_providers_answer_has_overtaken_has_nothing_vanish() -> None:
+    pending = after(answered(first_sent(), Verdict.PENDING))
+    assert asked(pending, Verdict.NOT_FOUND, known=False) is None
+    change = asked(pending, Verdict.NOT_FOUND, known=True)
+    assert change is not None
+    assert change.case is Case.VANISHED

@@ -67,7 +67,9 @@ def left_by_decisions() -> set[str]:
             for number in {1, standing.attempt}
         )
         kinds |= {change.event for change in answered if change}
-        asked = Question(attempt=standing.attempt, state=standing.state, after_grace=True)
+        asked = Question(
+            attempt=standing.attempt, state=standing.state, after_grace=True, known=standing.known
+        )
         told = Notice(verdict=verdict, stale=False, after_grace=True)
         learnt = (
             decide_question(standing, asked, Outcome(verdict=verdict), one, NOW),

@@ -62,8 +62,9 @@ def _declined(standing: Standing, question: Question) -> Change | None:
 def _not_found(
     standing: Standing, question: Question, rules: Rules, now: datetime
 ) -> Change | None:
-    if standing.known:
-        return Change(event="vanished", standing=standing, case=Case.VANISHED)
+    if standing.known:  # where it became so while the question was on its way, nothing vanished
+        vanished = Change(event="vanished", standing=standing, case=Case.VANISHED)
+        return vanished if question.known else None
     if not question.after_grace:
         return None
     since = standing.not_found_since or now

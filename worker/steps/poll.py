@@ -146,6 +146,7 @@ def apply(runtime: Runtime, claimed: Claimed, outcome: Outcome) -> bool:
         attempt=claimed.refund.standing.attempt,
         state=claimed.refund.state,
         after_grace=claimed.after_grace,
+        known=claimed.refund.standing.known,
     )
     with runtime.ledger.write() as connection:
         scene = lock_scene(

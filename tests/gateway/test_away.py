@@ -15,6 +15,7 @@ from gateway.rates import CALLBACKS_OF_ACCOUNT, CALLBACKS_OF_ADDRESS
 from tests.databases import migrated, new_database
 from tests.gateway.harness import Gateway, job, problem
 from worker.ledger.engine import Ledger
+from worker.supervisor.ports import find_free_port
 
 NOWHERE = "redis://127.0.0.1:9/0"
 
@@ -130,7 +131,7 @@ def test_without_redis_everybody_is_let_through(own_ledger: Ledger, tmp_path: Pa
 
 def test_a_token_has_so_many_requests_over_all_gateways(own_ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    with ValkeyServer() as server:
+    with ValkeyServer(port=find_free_port()) as server:
         url = f"redis://127.0.0.1:{server.port}/0"
         limit = {"REFUNDRY_GATEWAY_RATE_LIMIT": "6/minute"}
         with (
@@ -150,7 +151,7 @@ def test_a_token_has_so_many_requests_over_all_gateways(own_ledger: Ledger, tmp_
 def test_callbacks_are_bounded_for_each_address_and_each_account(
     own_ledger: Ledger, tmp_path: Path
 ) -> None:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=find_free_port()) as server:
         url = f"redis://127.0.0.1:{server.port}/0"
         with Gateway(tmp_path, own_ledger, url) as gateway, requests.Session() as session:
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import redis
 import structlog
 from limits import RateLimitItemPerHour
 from limits.storage import RedisStorage
@@ -23,11 +22,10 @@ from config.accounts import Account
 from worker.errors import NoAnswer, NotLetIn, NotSent
 from worker.providers.base import Token, Tokened
 from worker.providers.http import Wire
+from worker.redis_client import open_redis
 
 _log = structlog.get_logger(__name__)
 
-#: Redis is next door; who waits longer for it does better later.
-_TIMEOUT_S: Final = 2.0
 #: From this part of its life on a token is renewed.
 _RENEW_AT: Final = 0.8
 #: Who waits for another worker's token looks so often.
@@ -75,12 +73,7 @@ class Tokens:
     """The access tokens of all accounts, in one Redis."""
 
     def __init__(self, url: str) -> None:
-        self._redis = redis.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            health_check_interval=30,
-        )
+        self._redis = open_redis(url)
         pool = self._redis.connection_pool
         storage = RedisStorage(url, connection_pool=pool, key_prefix="refundry:limit")
         self._windows = MovingWindowRateLimiter(storage)

@@ -6,29 +6,21 @@ expire, be lost or be away at any time. It carries an owner's token, so nobody f
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
-import redis
 import structlog
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 
-_log = structlog.get_logger(__name__)
+from worker.redis_client import open_redis
 
-#: Redis is next door; who waits longer for it does better without.
-_TIMEOUT_S: Final = 2.0
+_log = structlog.get_logger(__name__)
 
 
 class OrderLocks:
     """Hands out the locks of one Redis."""
 
     def __init__(self, url: str) -> None:
-        self._redis = redis.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            health_check_interval=30,
-        )
+        self._redis = open_redis(url)
 
     @contextmanager
     def try_hold(self, order_id: int, ttl_s: float) -> Iterator[bool]:

@@ -6,7 +6,6 @@ workers' clocks. A Redis that is away limits nobody; one that is flushed forgets
 
 import random
 import time
-from typing import Final
 
 import structlog
 from limits import RateLimitItem, parse
@@ -15,23 +14,18 @@ from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 
 from config.accounts import Account
+from worker.redis_client import open_redis
 
 _log = structlog.get_logger(__name__)
-
-#: Redis is next door; who waits longer for it does better without.
-_TIMEOUT_S: Final = 2.0
 
 
 class RateLimits:
     """The rate limits of all accounts, in one Redis."""
 
     def __init__(self, url: str) -> None:
-        self._storage = RedisStorage(
-            url,
-            key_prefix="refundry:limit",
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-        )
+        self._redis = open_redis(url)
+        pool = self._redis.connection_pool
+        self._storage = RedisStorage(url, connection_pool=pool, key_prefix="refundry:limit")
         self._windows = MovingWindowRateLimiter(self._storage)
 
     def take(self, account: Account) -> float:
@@ -70,7 +64,7 @@ class RateLimits:
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._storage.storage.close()
+        self._redis.close()
 
 
 def _warn(account: Account, error: RedisError) -> None:

@@ -9,6 +9,7 @@ from config.errors import ConfigError
 from worker.ledger.rows import Order, order_of
 from worker.ledger.tables import accounts, orders, refunds
 from worker.ledger.types import insert_into
+from worker.refund import Figures
 
 
 def lock_order(connection: Connection, order_id: int) -> Order:
@@ -52,6 +53,12 @@ def insert_order_if_absent(connection: Connection, values: dict[str, Any]) -> No
 def update_order(connection: Connection, order_id: int, values: dict[str, Any]) -> None:
     """Write columns of an order that is locked."""
     connection.execute(update(orders).where(orders.c.id == order_id).values(values))
+
+
+def keep_figures(connection: Connection, order_id: int, figures: Figures, at: datetime) -> None:
+    """Write down what the provider said of a whole order, and when; both are of one answer."""
+    values = {"provider_refunded": figures.refunded, "provider_left": figures.left}
+    update_order(connection, order_id, values | {"figures_at": at})
 
 
 def wake_if_waiting(connection: Connection, order_id: int, at: datetime) -> bool:

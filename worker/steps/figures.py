@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from worker.errors import Refused
-from worker.ledger.orders import find_order, lock_order, update_order
+from worker.ledger.orders import find_order, keep_figures, lock_order
 from worker.ledger.refunds import latest_refund
 from worker.ledger.rows import Order
 from worker.providers.base import Balances, Markets
@@ -103,8 +103,7 @@ def _keep(runtime: Runtime, order_id: int, figures: Figures, asked_at: datetime)
         order = lock_order(connection, order_id)
         if order.figures_at is not None and order.figures_at > asked_at:
             return
-        values = {"provider_refunded": figures.refunded, "provider_left": figures.left}
-        update_order(connection, order_id, values | {"figures_at": asked_at})
+        keep_figures(connection, order_id, figures, asked_at)
 
 
 def _ours(order: Order, marketing: bool) -> Figures:

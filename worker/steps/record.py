@@ -7,7 +7,7 @@ import structlog
 
 from refundry import Event
 from worker.ledger import journal
-from worker.ledger.orders import pause_account, update_order, wake_if_waiting
+from worker.ledger.orders import keep_figures, pause_account, update_order, wake_if_waiting
 from worker.ledger.refunds import close_attempts, finish_attempt, update_refund
 from worker.refund import (
     FINAL,
@@ -91,8 +91,7 @@ def _keep_figures(scene: Scene, outcome: Outcome | None, asked_at: datetime | No
     kept_at = scene.order.figures_at
     alone = asked_at is not None and (kept_at is None or kept_at <= asked_at)
     if alone or (figures.refunded or 0) >= (scene.order.provider_refunded or 0):
-        values = {"provider_refunded": figures.refunded, "provider_left": figures.left}
-        update_order(scene.connection, scene.order.id, values | {"figures_at": scene.now})
+        keep_figures(scene.connection, scene.order.id, figures, scene.now)
 
 
 def _pause_account(scene: Scene, change: Change, outcome: Outcome | None) -> None:

@@ -20,6 +20,7 @@ from config.announce_hosts import ListedHost, signing_key
 from config.errors import ConfigError, said
 from config.rates import one_rate
 from config.secret_values import SecretText
+from config.statements import StatementLayout
 
 #: About a minute, every minute five times, then 5, 10, 20 and 30 minutes (protocol, "Poll").
 POLL_SCHEDULE_S: Final = (60, 60, 60, 60, 60, 60, 300, 600, 1200, 1800)
@@ -59,6 +60,8 @@ class Account(BaseModel):
     spacing_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 0.0
     #: Most refunds of one order that are not failed or canceled.
     max_refunds_per_order: Annotated[int, Field(ge=1)] | None = None
+    #: A refund of more than this, in fen, is sent once a second person has approved it.
+    approval_above: Annotated[int, Field(ge=0)] | None = None
     #: The provider's codes that are a definite refusal, beside those on its page.
     definitive_codes: frozenset[str] = frozenset()
     #: The provider's codes for a balance that is short.
@@ -90,6 +93,11 @@ class Account(BaseModel):
     announce_secret: SecretText | None = None
     #: Whether such a host may have a private or loopback address, and be told over ``http`` there.
     announce_private: bool = False
+    #: How the provider's bills are read; without it none is imported.
+    statement: StatementLayout | None = None
+    #: Whether beat reconciles every day that is over, and how long after its end.
+    reconcile: bool = True
+    reconcile_after_h: Annotated[float, Field(ge=0, le=24 * 7, allow_inf_nan=False)] = 3.0
     #: The provider's own settings, as they stand in the file; its module validates them.
     options: Mapping[str, Any] = Field(default_factory=dict, repr=False)
     #: Folder that ``file:`` paths are relative to.
@@ -121,6 +129,8 @@ class Account(BaseModel):
             raise ValueError("base_url has no host and port that can be read") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url must be an http or https URL")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("base_url must be https; http is for loopback alone")
         if parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError("base_url must have no query, fragment or user")
         if self.time_scale < 1 and not _is_loopback(parts.hostname):

@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+from config.visible import json_line
+
 #: These say two lines for every message and tick; the ledger keeps what happened.
 _CHATTY = ("celery.app.trace", "celery.worker.strategy", "celery.beat", "alembic")
 
@@ -29,7 +31,7 @@ def configure_logging(level: int = logging.INFO) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(ensure_ascii=False),
+                structlog.processors.JSONRenderer(json_line),
             ],
         )
     )

@@ -20,6 +20,8 @@ def submit(world: World, provider: Provider, request: Submit) -> Record:
     if record and (record.order, record.amount) != (request.order, request.amount):
         detail = "the number was used with another order or amount"
         raise RefusedError("content_changed", detail, request.merchant, request.refund)
+    if record and not world.book.dial(provider.name).deduplicates:
+        return _execute(world, record)
     others = [r for r in world.book.on_order(provider.name, request.order) if r != record]
     try:
         takes_on = provider.takes_on(record, others)
@@ -37,7 +39,8 @@ def query(world: World, provider: Provider, request: Query, refund: str) -> Reco
         raise RefusedError(
             "order_differs", "the number is of another order", request.merchant, refund
         )
-    return _grow_older(world, record) if record.state == "pending" else record
+    turns = record.state == "succeeded" and parse_fate(record.fate).name == "reversal"
+    return _grow_older(world, record) if turns or record.state == "pending" else record
 
 
 def _bound(world: World, provider: Provider, request: Submit) -> Record | None:
@@ -56,7 +59,7 @@ def _process(world: World, provider: Provider, request: Submit) -> Record:
         return _decline(world, record, "退款总金额超过实付金额")
     if fate.name == "decline":
         return _decline(world, record, "商户余额不足")
-    if fate.name == "succeed":
+    if fate.name in ("succeed", "reversal"):
         return _execute(world, record)
     world.book.keep(record)
     if record.settles_at is not None:
@@ -112,13 +115,15 @@ def _grow_older(world: World, record: Record) -> Record:
 
 
 def _settle(world: World, record: Record) -> Record:
+    if parse_fate(record.fate).name == "reversal":
+        return _decline(world, record, "退款被银行退回")
     if parse_fate(record.fate).name == "pending_decline":
         return _decline(world, record, "银行退款失败")
     return _execute(world, record)
 
 
 def _decline(world: World, record: Record, reason: str) -> Record:
-    record = replace(record, state="failed", reason=reason)
+    record = replace(record, state="failed", reason=reason, settled_at=time.time())
     world.book.keep(record)
     notices.tell(world, record)
     return record
@@ -126,7 +131,8 @@ def _decline(world: World, record: Record, reason: str) -> Record:
 
 def _execute(world: World, record: Record) -> Record:
     """Money moves, here and nowhere else."""
-    record = replace(record, state="succeeded", executions=record.executions + 1)
+    executions = record.executions + 1
+    record = replace(record, state="succeeded", executions=executions, settled_at=time.time())
     world.book.keep(record)
     world.log.event(
         "EXECUTED",

@@ -39,6 +39,8 @@ class Record:
     notify_url: str = ""
     #: Unix second at which it settles by itself; None: only queries settle it.
     settles_at: float | None = None
+    #: Unix second at which it was executed, the last time, or declined.
+    settled_at: float | None = None
     #: Fields of the request that answers repeat, as the provider module wrote them.
     memo: Json = field(default_factory=dict)
 
@@ -80,6 +82,7 @@ class Book:
         self._plans: dict[tuple[str, str], Plan] = {}
         self._turns: Counter[tuple[str, str, str]] = Counter()
         self._dials: dict[str, Dial] = {}
+        self._differing: dict[tuple[str, str], Json] = {}
         self._notices: dict[tuple[str, str], dict[int, Notice]] = defaultdict(dict)
         for entry in read_lines(path):
             self._apply(entry)
@@ -119,6 +122,11 @@ class Book:
 
     def records(self) -> list[Record]:
         return list(self._records.values())
+
+    def differing(self, provider: str) -> dict[str, Json]:
+        """What differs in the provider's statement, by the refund number."""
+        found = self._differing.items()
+        return {refund: how for (name, refund), how in found if name == provider}
 
     def last_notice(self, record: Record) -> Notice | None:
         """The notification of the refund that was drawn last."""
@@ -162,6 +170,9 @@ class Book:
     def set_dial(self, provider: str, dial: Dial) -> None:
         self._write({"do": "dial", "provider": provider, "dial": dial.as_json()})
 
+    def set_differing(self, provider: str, refund: str, how: Json) -> None:
+        self._write({"do": "differ", "provider": provider, "refund": refund, "how": how})
+
     def take_turn(self, kind: str, provider: str, refund: str) -> Turn:
         """Counts a ``submit``, ``query``, ``notify`` or ``fate``, and uses up its plan."""
         entry = {"do": "turn", "kind": kind, "provider": provider, "refund": refund}
@@ -185,6 +196,8 @@ class Book:
                 self._plans[entry["provider"], entry["refund"]] = read_plan(entry)
             case "dial":
                 self._dials[entry["provider"]] = Dial().merged(entry["dial"])
+            case "differ":
+                self._differing[entry["provider"], entry["refund"]] = entry["how"]
             case "turn":
                 self._apply_turn(entry)
 

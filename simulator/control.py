@@ -1,4 +1,4 @@
-"""``/_sim``: the dial, plans, orders, outages, and a look into the book."""
+"""``/_sim``: the dial, plans, orders, outages, statements, and a look into the book."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from simulator.deliveries import REDIRECTED
 from simulator.dial import is_number
 from simulator.lines import Json
 from simulator.plans import read_plan
+from simulator.statements import read_difference, write_statement
 from simulator.world import World
 
 
@@ -139,6 +140,26 @@ class Outage(Control):
         self.answer({name: self.world.is_out(name) for name in self.world.providers})
 
 
+class Statement(Control):
+    """``/_sim/statement``: a provider's bill of its book as CSV; POST makes lines of it differ."""
+
+    def get(self) -> None:
+        provider = self.provider_of({"provider": self.get_query_argument("provider", "")})
+        merchant = self.get_query_argument("merchant", "")
+        self.set_header("Content-Type", "text/csv")
+        self.finish(write_statement(self.world.book, provider, merchant))
+
+    def post(self) -> None:
+        messages = self.body_list()
+        changes = [
+            (self.provider_of(message), _text(message, "refund"), read_difference(message))
+            for message in messages
+        ]
+        for provider, refund, how in changes:
+            self.world.book.set_differing(provider, refund, how)
+        self.answer({"differing": len(changes)})
+
+
 class Health(Control):
     """``/_sim/health``: that it answers."""
 
@@ -164,6 +185,7 @@ def routes(world: World) -> list[tuple[str, type[Control], dict[str, World]]]:
         "/_sim/orders": Orders,
         "/_sim/book": Book,
         "/_sim/outage": Outage,
+        "/_sim/statement": Statement,
         "/_sim/health": Health,
         f"{REDIRECTED}(/.*)": Redirected,
     }

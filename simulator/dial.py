@@ -31,6 +31,8 @@ class Dial:
     fate: dict[str, float] = field(default_factory=dict)
     #: A refused refund's number may be submitted again, as if it had never been used.
     decline_frees_number: bool = False
+    #: A number that is known is told of or refused; else a further submission is executed again.
+    deduplicates: bool = True
 
     def merged(self, change: Json) -> Dial:
         """A dial whose given settings are replaced, each as a whole; or SpellingError."""
@@ -89,10 +91,13 @@ def _probabilities(name: str, check: Callable[[object], object]) -> Callable[[ob
     return read
 
 
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise SpellingError(f"decline_frees_number is {value!r}: true or false is needed")
-    return value
+def _flag(name: str) -> Callable[[object], bool]:
+    def read(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise SpellingError(f"{name} is {value!r}: true or false is needed")
+        return value
+
+    return read
 
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
@@ -103,5 +108,6 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "notify_tries": _tries,
     "settle_s": check_settle,
     "fate": _probabilities("fate", parse_fate),
-    "decline_frees_number": _flag,
+    "decline_frees_number": _flag("decline_frees_number"),
+    "deduplicates": _flag("deduplicates"),
 }

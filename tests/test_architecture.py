@@ -38,23 +38,52 @@ IO = {
     "sqlalchemy", "sqlite3", "structlog", "subprocess", "sys", "threading", "time", "urllib",
     "urllib3", "celery", "kombu", "psycopg",
 }  # fmt: skip
-DECISIONS = ("__init__", "answers", "finality", "notifications", "questions")
+DECISIONS = (
+    "__init__",
+    "answers",
+    "finality",
+    "notifications",
+    "questions",
+    "restored",
+    "settlements",
+)
+STATEMENTS = ("__init__", "judging", "money", "reading")
 PURE = (
     "worker/refund.py",
+    "worker/case_rules.py",
     "worker/schedule.py",
     *(f"worker/decisions/{name}.py" for name in DECISIONS),
+    *(f"worker/statements/{name}.py" for name in STATEMENTS),
 )
 #: The pure modules' own imports from this code base.
 PURE_MAY_IMPORT = {
     "refundry",
     "refundry.fields",
     "config.accounts",
+    "config.statements",
     "worker.refund",
     *(f"worker.decisions.{name}" for name in DECISIONS),
+    *(f"worker.statements.{name}" for name in STATEMENTS),
 }
 MAX_LINES = 300
 #: A migration is never edited again.
 MAY_BE_LONG = ("worker/ledger/migrations/versions",)
+#: What names of secrets, signatures and tokens are made of.
+SECRET = re.compile(
+    r"secret|^sign|sign$|signature|digest|token|password|(?<!val)key$", re.IGNORECASE
+)
+#: Not secret; what the database finds by a digest is compared again.
+COMPARED_OPENLY = (
+    "config/settings.py: url != settings.broker_url.get_secret_value()",
+    "worker/audit.py: request_digest(refund.row['request']) != accepted.get('request')",
+    "worker/ledger/api_tokens.py: api_tokens.c.digest == digest",
+    "worker/ledger/api_tokens.py: api_tokens.c.name == name",
+    "worker/ledger/differences.py: differences.c.digest == found.digest",
+    "worker/ledger/statements.py: statements.c.digest == digest",
+    "worker/ledger/imports.py: imports.c.digest == digest",
+    "worker/providers/guanaitong_answers.py: code == _TOKEN",
+    "worker/steps/statements.py: digest.hexdigest() != statement.digest",
+)
 MONEY = re.compile(r"amount|fen|yuan|reserved|refunded|paid", re.IGNORECASE)
 
 
@@ -183,6 +212,31 @@ def test_a_file_can_be_read_in_one_go() -> None:
         and not is_within(path, MAY_BE_LONG)
     }
     assert long == {}
+
+
+def names_in(node: ast.AST) -> Iterator[str]:
+    """The variables and attributes that an expression is made of."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name | ast.Attribute):
+            yield inner.id if isinstance(inner, ast.Name) else inner.attr
+
+
+def compared(path: Path) -> Iterator[str]:
+    """Each ``==`` and ``!=`` of two values one of which is called as secrets are."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+            continue
+        sides = (node.left, *node.comparators)
+        if any(isinstance(side, ast.Constant) for side in sides):
+            continue
+        if any(SECRET.search(name) for side in sides for name in names_in(side)):
+            yield f"{name_of(path)}: {ast.unparse(node)}"
+
+
+def test_what_is_secret_is_compared_in_constant_time() -> None:
+    """``==`` tells by its time how far it got; ``compare_digest`` does not."""
+    rooms = of_rooms("client", "config", "worker", "tasks", "gateway")
+    assert sorted(one for path in rooms for one in compared(path)) == sorted(COMPARED_OPENLY)
 
 
 def test_money_is_never_a_float() -> None:

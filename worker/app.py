@@ -4,13 +4,14 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task, signals
+from celery.worker.control import Panel
 
 from config.accounts import load_accounts
 from config.celery_options import celery_options
 from config.errors import ConfigError
 from config.logs import configure_logging
 from config.settings import load_settings
-from worker.celery_shim import install_shim
+from worker.celery_shim import install_shim, only_look
 from worker.errors import ServiceAway
 from worker.runtime import build_lines
 
@@ -31,6 +32,7 @@ class LedgerTask(Task):  # type: ignore[misc]  # Celery has no types
 app = Celery("refundry", set_as_current=True, task_cls=LedgerTask)
 app.config_from_object(celery_options(load_settings().broker()))
 install_shim()
+only_look(Panel)
 
 
 @signals.setup_logging.connect

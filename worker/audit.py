@@ -11,11 +11,13 @@ from itertools import pairwise
 from typing import Final
 
 from refundry import State
-from worker.ledger.whole import Values, WholeOrder, WholeRefund
+from worker.audit_hands import Weight, settled_by_two, weight
+from worker.ledger.query_first import Mode
+from worker.ledger.rows import is_uncleared
+from worker.ledger.whole import WholeOrder, WholeRefund
 from worker.refund import (
     CLOSED,
     FAILED,
-    OPEN,
     PENDING,
     QUEUED,
     SUCCEEDED,
@@ -56,6 +58,19 @@ def audit_order(whole: WholeOrder, stopped: set[str], now: datetime) -> list[Fin
 Breach = tuple[str, str]
 
 
+def audit_modes(modes: Iterable[Mode]) -> list[Finding]:
+    """Accounts that ask first: a promise is kept by waiting."""
+    return [
+        Finding(
+            promise="I1",
+            row=f"account {mode.account}",
+            said=f"asks first since {mode.since}, {mode.reason}: what is not cleared waits",
+            warning=True,
+        )
+        for mode in modes
+    ]
+
+
 def _order_findings(whole: WholeOrder, stopped: set[str]) -> Iterator[Finding]:
     name = f"order {whole.order.merchant}/{whole.order.order_no}"
     checks: tuple[Callable[[WholeOrder], Iterable[Breach]], ...] = (
@@ -78,24 +93,13 @@ def _amounts(whole: WholeOrder) -> Iterator[Breach]:
         yield "I2", f"{order.spoken_for} fen are refunded or reserved of {order.paid_amount} paid"
     if order.total_spoken_for > order.order_amount:
         yield "I2", f"{order.total_spoken_for} fen are refunded or reserved of {order.order_amount}"
-    expected = {
-        "reserved": sum(_paid_part(row) for row in rows if row["state"] in OPEN)
-        + sum(row["contested_reserved"] for row in rows),
-        "refunded": sum(_paid_part(row) for row in rows if row["state"] == SUCCEEDED),
-        "marketing_reserved": sum(row["marketing_amount"] for row in rows if row["state"] in OPEN)
-        + sum(row["contested_marketing"] for row in rows),
-        "marketing_refunded": sum(
-            row["marketing_amount"] for row in rows if row["state"] == SUCCEEDED
-        ),
-        "excess": sum(row["contested_excess"] for row in rows),
-    }
+    expected = dict.fromkeys(Weight._fields, 0)
+    for row in rows:
+        for column, amount in weight(row)._asdict().items():
+            expected[column] += amount
     for column, amount in expected.items():
         if getattr(order, column) != amount:
             yield "I2", f"{column} is {getattr(order, column)} but its refunds make {amount}"
-
-
-def _paid_part(row: Values) -> int:
-    return int(row["amount"]) - int(row["marketing_amount"])
 
 
 def _facts(whole: WholeOrder) -> Iterator[Breach]:
@@ -138,7 +142,9 @@ def _refund_breaches(refund: WholeRefund) -> Iterator[Breach]:
         _numbers,
         _replay,
         _attempts,
+        _asked_first,
         _evidence,
+        settled_by_two,
         _told,
         _owned,
     )
@@ -202,6 +208,19 @@ def _attempts(refund: WholeRefund) -> Iterator[Breach]:
     open_attempts = [status for status in statuses if status not in CLOSED]
     if refund.row["state"] in (FAILED, State.CANCELED) and open_attempts:
         yield "I4", f"is {refund.row['state']} with an attempt that is {open_attempts[0]}"
+
+
+def _asked_first(refund: WholeRefund) -> Iterator[Breach]:
+    """While its account asks first, nothing was sent that was not cleared before."""
+    since, cleared_at = refund.row["query_first_since"], refund.row["cleared_at"]
+    replayed = [event["at"] for event in refund.events if event["detail"].get("clears")][-1:]
+    if [cleared_at] != (replayed or [None]):
+        yield "I7", f"was cleared at {cleared_at} but its events make {replayed}"
+    sent = [one for one in refund.attempts if one["status"] != "never_sent"][-1:]
+    if since is None or not sent or sent[0]["started_at"] <= since:
+        return
+    if is_uncleared(since, cleared_at) or cleared_at > sent[0]["started_at"]:
+        yield "I1", f"was sent without being asked about since {since}"
 
 
 def _evidence(refund: WholeRefund) -> Iterator[Breach]:

@@ -9,8 +9,12 @@ RefundryError
 ├── NoAnswer          a request may have been sent and no trustworthy answer came
 │   ├── Forged        not signed by whom it says it is from
 │   └── Foreign       rightly signed, for another merchant
+├── LostCommits       the ledger does not have what was committed to it
+├── WrongFile         a file is not what it should be
+├── Raced             another intake was first; look again
 ├── NotTaken          a receiver answered an announcement and did not take it
 └── ServiceAway       the broker, the database or Redis does not answer
+    └── RowsLocked    somebody has had a row locked for longer than is waited for it
 """
 
 from collections.abc import Sequence
@@ -56,6 +60,10 @@ class NotLetIn(NotSent):
         self.code = code
 
 
+class LostCommits(RefundryError):
+    """Raised when the ledger does not have what was committed to it: it is an older one."""
+
+
 class NoAnswer(RefundryError):
     """Raised when a request may have been sent and nothing trustworthy came back."""
 
@@ -75,9 +83,21 @@ class Foreign(NoAnswer):
     code = "another_merchant"
 
 
+class WrongFile(RefundryError):
+    """Raised when a file cannot be read as what it should be; nothing of it was used."""
+
+
+class Raced(RefundryError):
+    """Raised when another intake was first; looking again shows what it has written."""
+
+
 class NotTaken(RefundryError):
     """Raised when a receiver answered an announcement with anything but success."""
 
 
 class ServiceAway(RefundryError):
     """Raised when the broker, the database or Redis does not answer."""
+
+
+class RowsLocked(ServiceAway):
+    """Raised when somebody has had a row locked for longer than is waited for it."""

@@ -11,7 +11,7 @@ _MAX_DEPTH: Final = 32
 
 def personal_in(value: Any, names: Set[str], depth: int = 0) -> set[str]:
     """Those of the names that have a value anywhere in a job."""
-    if depth > _MAX_DEPTH:
+    if depth > _MAX_DEPTH or not names:
         return set()
     if isinstance(value, dict):
         own = {name for name, inner in value.items() if name in names and inner is not None}

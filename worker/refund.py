@@ -29,7 +29,7 @@ SUCCEEDED, FAILED, CANCELED, REVERSED = (
 #: Every legal change of state; ``None`` is "not there yet".
 TRANSITIONS: Final[dict[State | None, frozenset[State]]] = {
     None: frozenset({QUEUED}),
-    QUEUED: frozenset({SUBMITTING, CANCELED, SUCCEEDED}),
+    QUEUED: frozenset({SUBMITTING, CANCELED, SUCCEEDED, FAILED}),
     SUBMITTING: frozenset({PENDING, UNKNOWN, SUCCEEDED, FAILED, QUEUED}),
     UNKNOWN: frozenset({PENDING, SUCCEEDED, FAILED, QUEUED}),
     PENDING: frozenset({SUCCEEDED, FAILED, UNKNOWN}),
@@ -41,8 +41,10 @@ TRANSITIONS: Final[dict[State | None, frozenset[State]]] = {
 
 #: Not final: the amount is reserved.
 OPEN: Final = frozenset({QUEUED, SUBMITTING, UNKNOWN, PENDING})
-#: Final; only a person's resolved case or an explicit resubmission goes on from here.
+#: Final; only a settlement by two persons or a resubmission goes on from here.
 FINAL: Final = frozenset({SUCCEEDED, FAILED, CANCELED, REVERSED})
+#: A provider can be asked about it.
+ASKED_ABOUT: Final = (UNKNOWN, PENDING, FAILED, SUCCEEDED)
 
 
 class Verdict(StrEnum):
@@ -78,6 +80,8 @@ class Attempt(StrEnum):
 CLOSED: Final = frozenset({Attempt.NEVER_SENT, Attempt.BUSY, Attempt.REJECTED})
 #: An attempt that does not count against ``attempts_max``.
 UNCOUNTED: Final = frozenset({Attempt.NEVER_SENT, Attempt.BUSY})
+#: The event of a refund that waits for the merchant's balance at its provider to be filled up.
+WAITING_FOR_FUNDS: Final = "waiting_for_funds"
 
 
 class Case(StrEnum):
@@ -92,6 +96,17 @@ class Case(StrEnum):
     MISMATCHED = "mismatched"  # the provider's own message names another order or amount
     LIMIT = "limit"  # a provider's limit that fails after intake
     UNANNOUNCED = "unannounced"  # an announcement that cannot be delivered
+    LOST_INTENT = "lost_intent"  # the provider knows what the restored ledger has not sent
+    APPROVAL = "approval"  # a large refund is not sent before a second person has approved it
+    HELD = "held"  # an order that has been held for long; of no refund
+    NOT_OURS = "not_ours"  # a bill has a refund of an order that nobody here has asked for
+    UNRECORDED = "unrecorded"  # a bill has a refund of an order of ours that is not in the ledger
+    AMOUNT_DIFFERS = "amount_differs"  # a bill has another amount
+    STATE_DIFFERS = "state_differs"  # a bill says paid and the ledger not, or the reverse
+    DOUBLED = "doubled"  # a bill has the refund as paid more than once
+    MISSING = "missing"  # paid by the ledger, and in no bill that should have it
+    FIGURES_DIFFER = "figures_differ"  # the provider's figures of the order are not the ledger's
+    BREACHED = "breached"  # the audit found a broken promise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +192,10 @@ class Question:
     after_grace: bool
     #: An authentic answer had shown by then that the provider knows the number.
     known: bool
+    #: The ledger was restored, and may have lost attempts that are still under way.
+    restored: bool = False
+    #: It may have lost some; what they left in the provider's book is there for ever.
+    lost: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,6 +226,8 @@ class Change:
     pauses: bool = False
     #: The provider is to be asked as soon as it allows.
     asks: bool = False
+    #: What a restored ledger may have lost of the refund is known now.
+    clears: bool = False
 
 
 def request_digest(fields: dict[str, Any]) -> str:

@@ -19,8 +19,16 @@ from worker.announcing.webhooks import Webhooks
 from worker.errors import Refused
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.orders import ensure_account
+from worker.lots import Lanes
 from worker.order_lock import OrderLocks
-from worker.providers.base import Notifies, Personal, Provider, load_provider
+from worker.providers.base import (
+    Markets,
+    Notifies,
+    Personal,
+    Provider,
+    Tokened,
+    load_provider,
+)
 from worker.providers.http import Wire
 from worker.rate_limits import RateLimits
 from worker.refund import Rules
@@ -55,7 +63,17 @@ class Line:
             asks=account.query,
         )
 
-    @property
+    @cached_property
+    def tokened(self) -> Tokened | None:
+        """The provider, where its calls carry an access token."""
+        return self.provider if isinstance(self.provider, Tokened) else None
+
+    @cached_property
+    def markets(self) -> Markets | None:
+        """The provider, where a merchant's marketing may bear a part of a refund."""
+        return self.provider if isinstance(self.provider, Markets) else None
+
+    @cached_property
     def hears(self) -> bool:
         """Whether the provider tells us by itself what has become of a refund."""
         return self.account.notify_url is not None and isinstance(self.provider, Notifies)
@@ -78,6 +96,8 @@ class Runtime:
     tokens: Tokens
     askers: ThreadPoolExecutor
     couriers: Couriers = field(default_factory=Couriers)
+    #: Where what its threads write at one time is put together.
+    lanes: Lanes = field(default_factory=Lanes)
 
     def line(self, account: str) -> Line:
         """The account's line.
@@ -94,6 +114,12 @@ class Runtime:
     def limited(self) -> bool:
         """Whether any account has a rate limit."""
         return any(line.account.rate_limit for line in self.lines.values())
+
+    @cached_property
+    def resubmitting(self) -> frozenset[str]:
+        """The accounts whose provider takes a failed number again."""
+        lines = self.lines.items()
+        return frozenset(name for name, line in lines if line.provider.traits.resubmits)
 
     @cached_property
     def personal_names(self) -> frozenset[str]:
@@ -159,14 +185,18 @@ def _refuse_unclear_merchants(accounts: Mapping[str, Account]) -> None:
 
 def build_runtime(settings: Settings) -> Runtime:
     """Build everything from the settings and note the accounts in the ledger."""
-    lines = build_lines(load_accounts(settings.accounts_file()))
-    ledger = Ledger(create_ledger_engine(settings.database()))
-    with ledger.write() as connection:
-        for name, line in sorted(lines.items()):
+    runtime = open_runtime(settings)
+    with runtime.ledger.write() as connection:
+        for name, line in sorted(runtime.lines.items()):
             ensure_account(connection, name, line.account.provider, line.provider.merchant)
+    return runtime
+
+
+def open_runtime(settings: Settings) -> Runtime:
+    """Build everything from the settings; the ledger is left as it is."""
     return Runtime(
-        ledger=ledger,
-        lines=lines,
+        ledger=Ledger(create_ledger_engine(settings.database())),
+        lines=build_lines(load_accounts(settings.accounts_file())),
         locks=OrderLocks(settings.redis()),
         limits=RateLimits(settings.redis()),
         tokens=Tokens(settings.redis()),

@@ -21,6 +21,8 @@ ANNOUNCE_BACKOFF_S: Final = 2.0
 ANNOUNCE_BACKOFF_MAX_S: Final = 3600.0
 #: A failed refund is asked about again after an hour and after a day.
 FAILED_WATCH: Final = (timedelta(hours=1), DAY)
+#: An order is held while something of minutes is under way.
+HELD_TOO_LONG: Final = timedelta(hours=1)
 _JITTER: Final = 0.1
 
 
@@ -91,3 +93,8 @@ def window_end(paid_at: datetime, years: int) -> datetime:
 def person_due(account: Account, *, pending: bool, now: datetime) -> datetime:
     """When an open refund has been open for too long: a day, or a week once accepted."""
     return now + account.scaled(7 if pending else 1) * DAY
+
+
+def person_due_of_hold(held_at: datetime, account: Account | None) -> datetime:
+    """When a person should look at a held order: after an hour."""
+    return held_at + (account.scaled(1) if account else 1) * HELD_TOO_LONG

@@ -349,7 +349,7 @@ end_w:
 record:
   if
   :: atomic { cr>0 -> die(w); goto idle }
-  :: atomic {                              /* T3 -> submit.py: settle; decisions/answers.py: decide_answer*/
+  :: atomic {                              /* T3 -> settle.py: settle; decisions/answers.py: decide_answer*/
        if
        :: o==R_OK -> assert(ex[r]>=1); set_succ(r)
        :: else ->

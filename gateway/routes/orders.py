@@ -10,7 +10,7 @@ from gateway.entry import AllowedAccount
 from gateway.paths import OrderNumber
 from gateway.service import TheService
 from gateway.shapes import Held, Release, Released
-from worker.steps.command import hold_order, release_order
+from worker.steps.holds import hold_order, release_order
 
 router = APIRouter(tags=["orders"])
 

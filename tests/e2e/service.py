@@ -108,9 +108,9 @@ def redis_answers(url: str) -> bool:
         return False
 
 
-def eventually(check: Callable[[], bool], what: str) -> None:
-    """Wait until ``check`` holds."""
+def eventually(check: Callable[[], bool], what: str, seen: Callable[[], object] = str) -> None:
+    """Wait until ``check`` holds; ``seen`` is told where it does not."""
     give_up_at = time.monotonic() + PATIENCE_S
     while not check():
-        assert time.monotonic() < give_up_at, f"not in {PATIENCE_S:g} s: {what}"
+        assert time.monotonic() < give_up_at, f"not in {PATIENCE_S:g} s: {what} {seen()}"
         time.sleep(0.1)

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import psutil
+from sqlalchemy import text
 
 from tests.databases import opened
 from tests.e2e.service import Service, eventually
@@ -119,8 +120,19 @@ class Stack:
 
     def rows(self) -> dict[str, ExportRow]:
         """Every refund in the ledger, by its number; a look, where a command would take seconds."""
+        return {row.refund_no: row for row in reports.export_rows(self.ledger)}
+
+    def seen(self, kind: str) -> list[str]:
+        """The refunds that have an event of the kind."""
+        sql = (
+            "SELECT refund_no FROM refunds JOIN events ON refund_id = refunds.id WHERE kind = :kind"
+        )
         with self.ledger.read() as connection:
-            return {row.refund_no: row for row in reports.export_rows(connection)}
+            return list(connection.execute(text(sql), {"kind": kind}).scalars())
+
+    def book(self) -> dict[str, Any]:
+        """What the providers know of every refund, by its number."""
+        return {entry["refund"]: entry for entry in self.sim.book()}
 
     def exported(self) -> dict[str, Any]:
         """Every refund as ``refundry export`` prints it, by its number."""
@@ -136,7 +148,10 @@ class Stack:
             seen.update({number: asdict(row) for number, row in self.rows().items()})
             return all(seen.get(number, {}).get("state") in states for number in numbers)
 
-        eventually(reached, f"{numbers} in {states}")
+        def others() -> list[Any]:
+            return [one for one in map(seen.get, numbers) if not one or one["state"] not in states]
+
+        eventually(reached, f"all in {states}, but", others)
         return {number: seen[number] for number in numbers}
 
     def compare_with_the_book(self, jobs: list[Job]) -> None:
@@ -151,6 +166,35 @@ class Stack:
             assert ours["amount"] == theirs["amount"]
             assert theirs["executions"] == (theirs["state"] == "succeeded"), theirs
         self.refundry("audit")
+
+    def compare_what_was_interrupted(self, jobs: list[Job]) -> None:
+        """As the book says; and what may never have been sent is a person's, where it has to be."""
+        self.compare_with_the_book([job for job in jobs if job["account"] not in NOT_SENT_AGAIN])
+        left = [job["refund_no"] for job in jobs if job["account"] in NOT_SENT_AGAIN]
+        eventually(lambda: self._are_over(left), "all are final or a person's", self.rows)
+        rows, book = self.rows(), self.book()
+        for ours in (rows[number] for number in left):
+            theirs = book.get(ours.refund_no)
+            if theirs is None:
+                assert ours.state in ("unknown", "queued"), ours
+                continue
+            mine = (ours.state, ours.order_no, ours.amount)
+            assert mine == (theirs["state"], theirs["order"], theirs["amount"]), (ours, theirs)
+            assert ours.provider_refund_no in (None, theirs["provider_refund_no"]), (ours, theirs)
+            assert (theirs["submits"], theirs["executions"]) == (1, 1), theirs
+
+    def _are_over(self, numbers: list[str]) -> bool:
+        """Final; or its provider never saw it, and it is a person's or waits behind such a one."""
+        rows, book = self.rows(), self.book()
+        owned = {row.order_no for row in rows.values() if row.case}
+        return all(
+            number in rows
+            and (
+                rows[number].state in FINAL
+                or (number not in book and rows[number].order_no in owned)
+            )
+            for number in numbers
+        )
 
     def compare_with_nothing(self, jobs: list[Job]) -> None:
         """The provider never saw these and is not sent them again: each is a person's."""
@@ -185,6 +229,8 @@ def running(
     settings: str = "",
     environment: Mapping[str, str] = MappingProxyType({}),
     own: Mapping[str, str] = MappingProxyType({}),
+    seed: int = 7,
+    through: Callable[[str], str] = str,
 ) -> Iterator[Stack]:
     """A simulator and a ready ``refundry up`` with two worker processes.
 
@@ -194,8 +240,10 @@ def running(
         settings: lines that every account has beside its own.
         environment: further variables of the service.
         own: lines that one account has; ``{gateway}`` is the gateway's URL.
+        seed: of the simulator's draws.
+        through: the URL at which the workers find the simulator, from its own.
     """
-    sim, port = Sim(folder / "sim"), find_free_port()
+    sim, port = Sim(folder / "sim", seed), find_free_port()
     gateway = f"http://127.0.0.1:{port}"
     write_secrets(folder)
     tables = {
@@ -203,7 +251,7 @@ def running(
         for name, text in ACCOUNTS.items()
     }
     text = "".join(tables.values())
-    (folder / "accounts.toml").write_text(text.format(sim=sim.url, gateway=gateway))
+    (folder / "accounts.toml").write_text(text.format(sim=through(sim.url), gateway=gateway))
     variables = {
         **environment,
         "REFUNDRY_ACCOUNTS": str(folder / "accounts.toml"),

@@ -182,7 +182,7 @@ def test_a_rate_that_is_none_ends_the_start(rate: str, own_ledger: Ledger, tmp_p
 def test_accounts_that_cannot_work_end_the_start(own_ledger: Ledger, tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, own_ledger, NOWHERE)
     (tmp_path / "accounts.toml").write_text(
-        '[accounts.x]\nprovider = "none"\nbase_url = "http://a"'
+        '[accounts.x]\nprovider = "none"\nbase_url = "https://a"'
     )
     with pytest.raises(AssertionError), gateway:
         pass

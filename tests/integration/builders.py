@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -18,12 +18,15 @@ from worker.ledger.engine import FixedClock, Ledger
 from worker.ledger.orders import ensure_account
 from worker.ledger.types import UtcTime
 from worker.ledger.whole import stopped_accounts, whole_orders
+from worker.lots import Lanes
 from worker.order_lock import OrderLocks
 from worker.rate_limits import RateLimits
 from worker.refund import Outcome, Verdict
 from worker.runtime import Runtime, build_lines, suspended_clock
-from worker.steps.intake import Accepted, take_job
-from worker.steps.submit import Intent, claim_next, settle
+from worker.steps.intake import take_job
+from worker.steps.intake_lot import Accepted
+from worker.steps.settle import Intent, settle
+from worker.steps.submit import claim_next
 
 MINUTE = timedelta(minutes=1)
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -51,6 +54,10 @@ class Shop:
             "order_amount": 100,
         }
     )
+
+    def processes(self) -> "tuple[Shop, Shop]":
+        """The service in two processes, whose threads do nothing together."""
+        return self, replace(self, runtime=replace(self.runtime, lanes=Lanes()))
 
     def job(self, **changed: Any) -> dict[str, Any]:
         return self.usual | changed

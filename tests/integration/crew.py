@@ -7,7 +7,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from tests.integration.builders import Shop
-from worker.ledger.engine import Ledger
+from worker.ledger.engine import SQLITE_WAIT_S, Ledger
 from worker.runtime import Runtime
 from worker.steps.poll import poll
 from worker.steps.submit import submit
@@ -40,7 +40,7 @@ class Crew:
     def dismiss(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(timeout=30)
+            thread.join(timeout=2 * SQLITE_WAIT_S)  # it may wait for its turn to write
             assert not thread.is_alive()
 
     def _safely(self, work: Callable[[Runtime], None], runtime: Runtime) -> None:

@@ -19,7 +19,7 @@ from worker.ledger.tables import refunds
 from worker.providers.http import form_body
 from worker.refund import Verdict
 from worker.steps.notify import Taken, take_notification
-from worker.steps.submit import Intent
+from worker.steps.settle import Intent
 
 ACKNOWLEDGED = b'{"return_code":"SUCCESS"}'
 EXECUTED, DECLINED, IN_PROGRESS = "1", "2", "3"

@@ -17,7 +17,8 @@ from worker.ledger.tables import refunds
 from worker.refund import Outcome, Verdict
 from worker.steps.command import cancel_refund, resume
 from worker.steps.poll import _claim, apply, poll
-from worker.steps.submit import settle, submit
+from worker.steps.settle import settle
+from worker.steps.submit import submit
 from worker.steps.sweep import sweep
 
 WRONG = Outcome(verdict=Verdict.MISCONFIGURED, code="MERCHANT_NOT_EXIST", message="商户不存在")

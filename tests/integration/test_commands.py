@@ -45,18 +45,28 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_an_order_is_held_and_released_by_its_token_alone(run: Run) -> None:
-    code, held = run("hold", "O1", "--account=shop")
+def test_an_order_is_held_and_released_by_its_token_or_by_a_person_with_a_reason(
+    run: Run,
+) -> None:
+    code, held = run("hold", "O1", "--account=shop", "--by=li")
     assert (code, held["held"]) == (0, "O1")
+    assert run("hold", "O1", "--account=shop", "--by=li") == (0, held)
     with pytest.raises(SystemExit, match="1"):
-        run("hold", "O1", "--account=shop")
+        run("hold", "O1", "--account=shop", "--by=wang")
     for other in ("another", "ein anderer für O1"):
         with pytest.raises(SystemExit, match="1"):
             run("release", "O1", "--account=shop", f"--token={other}")
-    assert run("release", "O1", "--account=shop", f"--token={held['token']}") == (
-        0,
-        {"released": "O1"},
-    )
+    released = (0, {"released": "O1"})
+    assert run("release", "O1", "--account=shop", f"--token={held['token']}") == released
+    run("hold", "O1", "--account=shop", "--by=li")
+    assert run("release", "O1", "--account=shop") == (2, None)
+    with pytest.raises(SystemExit, match="1"):
+        run("release", "O1", "--account=shop", "--reason= ")
+    assert run("release", "O1", "--account=shop", "--by=wang", "--reason=li is ill") == released
+    shown = run("case", "show", "1")[1]
+    assert (shown["kind"], shown["subject"], shown["evidence"]["held_by"]) == ("held", "O1", "li")
+    done = [(one["who"], one["what"], one["reason"]) for one in shown["entries"]]
+    assert done[1:] == [("wang", "released", "li is ill"), ("wang", "closed", "li is ill")]
 
 
 def test_what_was_never_sent_is_canceled_once(run: Run) -> None:
@@ -76,6 +86,20 @@ def test_an_account_is_paused_and_resumed(run: Run) -> None:
         run("resume", "shop")
 
 
+def test_after_a_restore_an_account_asks_first_until_that_is_ended(run: Run) -> None:
+    code, said = run("query-first", "begin", "--reason=the backup of noon")
+    assert (code, said) == (0, {"begun": [{"account": "shop", "to_ask": 1}]})
+    ((_, (shown,)), (_, audited)) = run("accounts"), run("audit")
+    assert (shown["query_first_reason"], shown["uncleared"]) == ("the backup of noon", 1)
+    assert [(one["row"], one["warning"]) for one in audited["findings"]] == [("account shop", True)]
+    assert "query-first end" in invoke("doctor").stdout
+    with pytest.raises(SystemExit, match="1"):
+        run("query-first", "end", "shop")
+    assert run("query-first", "end", "shop", "--even-so") == (2, None)
+    run("query-first", "end", "shop", "--even-so", "--reason=Li has compared the statement")
+    assert run("accounts")[1][0]["query_first_since"] is None
+
+
 def test_accounts_are_shown_with_what_stops_them_and_what_waits(run: Run) -> None:
     idle = {
         "account": "shop",
@@ -86,8 +110,13 @@ def test_accounts_are_shown_with_what_stops_them_and_what_waits(run: Run) -> Non
         "breaker": "closed",
         "breaker_until": None,
         "failures": 0,
+        "query_first_since": None,
+        "query_first_reason": None,
+        "uncleared": 0,
         "waiting": 1,
         "waiting_amount": 40,
+        "short_of_funds": 0,
+        "short_of_funds_amount": 0,
     }
     assert run("accounts") == (0, [idle])
     run("pause", "shop", "--reason=month's end")
@@ -153,3 +182,25 @@ def test_a_token_is_for_known_accounts_and_its_name_is_used_once(run: Run) -> No
     assert run("token", "revoke", "till") == (0, {"revoked": "till"})
     with pytest.raises(SystemExit, match="1"):
         run("token", "create", "till", "--account=shop")
+
+
+def test_a_refunds_page_is_written_in_either_language(run: Run, tmp_path: Path) -> None:
+    for language, words in (("en", "Queued (queued)"), ("zh", "排队中 (queued)")):
+        out = tmp_path / f"{language}.html"
+        done = run("status", "R1", f"--export={out}", f"--language={language}")
+        assert done == (0, {"exported": str(out)})
+        text = out.read_text(encoding="utf-8")
+        assert f"<td>{words}</td>" in text
+        assert '<td class="money">¥0.40</td>' in text
+    run("cancel", "R1", "--account=shop")
+    run("status", "R1", f"--export={out}")
+    assert "It was canceled" in out.read_text(encoding="utf-8")
+
+
+def test_a_page_of_what_is_not_there_or_cannot_be_written_is_refused(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run("status", "R2", f"--export={tmp_path}/x.html")[0] == 1
+    assert not (tmp_path / "x.html").exists()
+    assert run("status", "R1", f"--export={tmp_path}")[0] == 2
+    assert run("status", "R1", "--export=x.html", "--language=de")[0] == 2

@@ -6,6 +6,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from refundry import State
 from tests.integration.builders import (
+    NOW,
     insert,
     raw_attempt,
     raw_event,
@@ -27,6 +28,24 @@ WAYS = {
     State.CANCELED: [State.CANCELED],
     State.REVERSED: [State.SUBMITTING, State.SUCCEEDED, State.REVERSED],
 }
+
+
+#: What people may settle a refund to.
+WORDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED, State.REVERSED})
+
+
+def settle_by_two(connection: Connection, refund_id: int, state: State) -> None:
+    """The approved proposal of a settlement after the refund's first event."""
+    about = {"account": "shop", "refund_id": refund_id, "kind": "aged"}
+    closed = {"opened_at": NOW, "due_at": NOW, "closed_at": NOW, "evidence": "{}"}
+    insert(connection, "cases", subject="", owner="o", **about, **closed)
+    case_id = connection.execute(text("SELECT max(id) FROM cases")).scalar_one()
+    proposal = {"case_id": case_id, "refund_id": refund_id, "state": state.value, "event_seq": 1}
+    said = {"evidence": "e", "proposed_by": "li", "proposed_at": NOW, "closed_at": NOW}
+    insert(connection, "proposals", **proposal, **said)
+    number = connection.execute(text("SELECT max(id) FROM proposals")).scalar_one()
+    word = {"proposed_by": "li", "approved_by": "wang", "approved_at": NOW, "reason": ""}
+    insert(connection, "approvals", proposal_id=number, **word)
 
 
 @pytest.fixture
@@ -51,7 +70,9 @@ def allows(connection: Connection, sql: str) -> None:
 
 
 def move(connection: Connection, refund_id: int, state: State, more: str = "") -> None:
-    """Change a refund's state, with all that the state asks for."""
+    """Change a refund's state, with all that the state asks for: the word of two persons, too."""
+    if state in WORDS:
+        settle_by_two(connection, refund_id, state)
     holds = state in HOLDING
     connection.execute(
         text(
@@ -218,6 +239,22 @@ def test_a_state_changes_as_the_table_says_and_in_no_other_way(
             with pytest.raises(DBAPIError, match="illegal transition"), ground.begin_nested():
                 move(ground, 1, after)
     refuses(ground, "ck_refunds_state|illegal transition", "UPDATE refunds SET state = 'lost'")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(State.FAILED, State.SUCCEEDED), (State.SUCCEEDED, State.REVERSED)],
+)
+def test_only_two_persons_bring_a_final_refund_to_another_end(
+    before: State, after: State, ground: Connection
+) -> None:
+    for step in WAYS[before]:
+        move(ground, 1, step)
+    refuses(ground, "second person", f"UPDATE refunds SET state = '{after}'")
+    settle_by_two(ground, 1, State.CANCELED)
+    refuses(ground, "second person", f"UPDATE refunds SET state = '{after}'")
+    settle_by_two(ground, 1, after)
+    allows(ground, f"UPDATE refunds SET state = '{after}'")
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.QUEUED])

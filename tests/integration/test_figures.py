@@ -19,7 +19,8 @@ from worker.ledger.engine import Ledger
 from worker.refund import Figures, Outcome, Verdict
 from worker.steps.figures import Compared, ask_figures, compare_figures
 from worker.steps.poll import Claimed, _claim, apply, poll
-from worker.steps.submit import settle, submit
+from worker.steps.settle import settle
+from worker.steps.submit import submit
 
 PAID_AT = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 MARKETING = {"extra": {"mktRefundInfo": {"mktMerId": "100000", "mktAmt": 20}}}

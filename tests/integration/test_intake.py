@@ -92,14 +92,17 @@ def test_a_used_number_never_takes_other_content(changed: dict[str, Any], shop: 
 
 
 def test_producers_that_ask_for_one_number_at_once_get_one_refund(shop: Shop) -> None:
-    taken = race(lambda _: shop.accept(announce=TOLD, amount=100, expected_refunded=0))
+    shops = shop.processes()
+    job = {"announce": TOLD, "amount": 100, "expected_refunded": 0}
+    taken = race(lambda number: shops[number % 2].accept(**job))
     assert sorted(accepted.repeated for accepted in taken) == [False] + [True] * (THREADS - 1)
     assert len({accepted.refund_id for accepted in taken}) == 1
     assert counts(shop) == (1, 1, 1, 1)
 
 
 def test_producers_that_ask_for_one_number_with_other_amounts_get_one_refund(shop: Shop) -> None:
-    taken = race(lambda number: shop.take(amount=number + 1))
+    shops = shop.processes()
+    taken = race(lambda number: shops[number % 2].take(amount=number + 1))
     assert len([accepted for accepted in taken if accepted]) == 1
     assert shop.value("SELECT reserved FROM orders") == shop.value("SELECT amount FROM refunds")
 
@@ -108,10 +111,13 @@ def test_producers_that_ask_for_one_number_with_other_amounts_get_one_refund(sho
 def test_an_order_is_never_over_refunded_by_producers_at_once(
     refunded_before: int, shop: Shop
 ) -> None:
+    shops = shop.processes()
+
     def ask(number: int) -> int:
+        at = shops[number % 2]
         facts = {"paid_amount": 75, "refunded_before": refunded_before, "amount": 10}
         jobs = [f"R{number}x{turn}" for turn in range(3)]
-        return sum(shop.take(refund_no=refund_no, **facts) is not None for refund_no in jobs)
+        return sum(at.take(refund_no=refund_no, **facts) is not None for refund_no in jobs)
 
     taken = sum(race(ask))
     assert taken == (75 - refunded_before) // 10

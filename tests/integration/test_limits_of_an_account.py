@@ -10,9 +10,12 @@ from tests.integration.conftest import MakeShop
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
 from worker.ledger.orders import get_order
+from worker.ledger.reports import account_rows
 from worker.refund import Verdict
+from worker.schedule import FUNDS_WAIT_S
 from worker.steps.command import pause, resume
-from worker.steps.submit import Intent, call_provider, settle, submit
+from worker.steps.settle import Intent, settle
+from worker.steps.submit import call_provider, submit
 from worker.steps.sweep import sweep
 
 SPACED = {"spacing_s": 60}
@@ -117,4 +120,28 @@ def test_a_pause_between_the_claim_and_the_first_byte_sends_nothing_and_loses_no
     assert sim.entry(number)["executions"] == 1
     attempts = shop.rows("SELECT status FROM attempts ORDER BY number")
     assert [row.status for row in attempts] == ["never_sent", "succeeded"]
+    assert shop.audit() == []
+
+
+def test_what_the_balance_is_short_of_waits_keeps_its_turn_and_goes_under_the_same_number(
+    ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(ledger, shop={"funds_same_number": True})
+    order_id, first = first_of_two(shop)
+    shop.settle(first, Verdict.FUNDS)
+    assert [shop.state(number) for number in ("R1", "R2")] == [State.QUEUED] * 2
+    with ledger.read() as connection:
+        (shown,) = account_rows(connection, shop.clock.now)
+    amount = first.refund.amount
+    assert (shown.waiting, shown.waiting_amount) == (2, 2 * amount)
+    assert (shown.short_of_funds, shown.short_of_funds_amount) == (1, amount)
+    assert shop.claim(order_id) is None
+    shop.wait(2 * FUNDS_WAIT_S * MINUTE / 60)
+    again = shop.claim(order_id)
+    assert again is not None
+    assert (again.refund.refund_no, again.number) == ("R1", 2)
+    shop.settle(again, Verdict.SUCCEEDED)
+    with ledger.read() as connection:
+        (shown,) = account_rows(connection, shop.clock.now)
+    assert (shown.waiting, shown.short_of_funds, shown.short_of_funds_amount) == (1, 0, 0)
     assert shop.audit() == []

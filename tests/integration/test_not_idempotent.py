@@ -19,7 +19,8 @@ from worker.ledger.engine import Ledger
 from worker.refund import Outcome, Verdict
 from worker.steps.command import resume
 from worker.steps.poll import poll
-from worker.steps.submit import settle, submit
+from worker.steps.settle import settle
+from worker.steps.submit import submit
 
 IMPATIENT = {"read_timeout_s": 0.3, "total_timeout_s": 2.0}
 OpenGat = Callable[..., Shop]
@@ -131,7 +132,7 @@ def execute_elsewhere(shop: Shop, refund: dict[str, Any]) -> None:
 def test_a_number_that_exists_after_an_attempt_without_an_answer_is_asked_about(
     open_gat: OpenGat, sim: Sim, refund: dict[str, Any]
 ) -> None:
-    """A person has it sent again, after which it turns out to have been executed."""
+    """It is sent again all the same, after which it turns out to have been executed."""
     shop = open_gat()
     sim.plan("guanaitong", refund["refund_no"], submit=["timeout_after"], query=["timeout"])
     order_id = shop.accept(**refund).order_id
@@ -148,7 +149,7 @@ def test_a_number_that_exists_after_an_attempt_without_an_answer_is_asked_about(
 
 
 def queue_again(shop: Shop) -> None:
-    """What a person does to a case, whose command comes with the cases."""
+    """No step does this at such a provider, on nobody's word."""
     with shop.runtime.ledger.write() as connection:
         refund_id, seq = shop.rows("SELECT id, event_seq FROM refunds")[0]
         raw_event(connection, refund_id, seq + 1, "queued")

@@ -26,7 +26,8 @@ from worker.refund import Attempt, Case, Outcome, Question, Standing, Verdict
 from worker.steps.command import pause
 from worker.steps.intake import take_job
 from worker.steps.poll import Claimed, apply, poll
-from worker.steps.submit import call_provider, facts_of, settle
+from worker.steps.settle import settle
+from worker.steps.submit import call_provider, facts_of
 from worker.steps.sweep import sweep
 
 

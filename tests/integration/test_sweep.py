@@ -14,7 +14,8 @@ from tests.integration.conftest import MakeShop
 from worker.ledger.engine import Ledger
 from worker.refund import Verdict
 from worker.steps.announce import announce
-from worker.steps.submit import until_committed
+from worker.steps.settle import until_committed
+from worker.steps.submit import submit
 from worker.steps.sweep import sweep
 
 DAY = timedelta(days=1)
@@ -248,3 +249,15 @@ def test_announcers_at_once_tell_everything_in_order(
         shop.wait(2 * MINUTE)
     assert set(told) == set(numbers)
     assert all(list(dict.fromkeys(events)) == ["accepted", "final"] for events in told.values())
+
+
+def test_an_order_whose_lock_a_killed_worker_left_is_looked_at_again_within_seconds(
+    shop: Shop,
+) -> None:
+    order_id = shop.accept().order_id
+    shop.wait(MINUTE)
+    assert sweep(shop.runtime).wake == [order_id]
+    with shop.runtime.locks.try_hold(order_id, 30):
+        assert not submit(shop.runtime, order_id)
+    shop.wait(timedelta(seconds=6))
+    assert sweep(shop.runtime).wake == [order_id]

@@ -261,7 +261,7 @@ class TestWhatErrorsSay:
             self.fails_without_secrets(wire.post, server.url)
 
     @pytest.mark.parametrize(
-        "url", ["http://127.0.0.1:1", "http://refundry.invalid", "https://127.0.0.1:1"]
+        "url", ["http://127.0.0.1:1", "https://refundry.invalid", "https://127.0.0.1:1"]
     )
     def test_no_secret_of_a_call_that_was_not_sent_is_in_the_error(self, url: str) -> None:
         with wire_to(url) as wire:

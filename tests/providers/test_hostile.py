@@ -92,6 +92,28 @@ def test_a_call_ends_by_its_total_bound_when_the_server_reads_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        (b"br", b"{}"),
+        (b"zstd", b"{}"),
+        (b"gzip, gzip", gzip.compress(gzip.compress(b"{}"))),
+        (b"gzip", b"{}"),
+        (b"gzip", gzip.compress(b"{}") + gzip.compress(b'{"code":"SUCCESS"}')),
+        (b"gzip", gzip.compress(b"{}") + b"more"),
+        (b"gzip", gzip.compress(b"{}")[:-4]),
+        (b"deflate", gzip.compress(b"{}")[12:]),
+        (b"\xff\x00", b"{}"),
+    ],
+    ids=["br", "zstd", "twice", "plain", "two", "more", "cut", "raw", "no text"],
+)
+def test_an_encoding_that_lies_is_no_answer(encoding: bytes, body: bytes) -> None:
+    head = HEAD + b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body))
+    with RawServer(once(head + body)) as server, wire_to(server.url) as wire:
+        with pytest.raises(NoAnswer):
+            wire.post(call_to(server.url))
+
+
+@pytest.mark.parametrize(
     "body",
     [
         rb'{"return_code":10000,"return_msg":"\ud800","sign":"x"}',

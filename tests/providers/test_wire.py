@@ -61,7 +61,7 @@ def read_and_drip(data: bytes, at_once: bytes = b"") -> Talk:
 
 class TestNotSent:
     def test_a_name_that_nobody_has_is_not_sent(self) -> None:
-        url = "http://refundry.invalid"
+        url = "https://refundry.invalid"
         with wire_to(url) as wire, pytest.raises(Unreached):
             wire.post(call_to(url))
 
@@ -88,7 +88,7 @@ class TestNotSent:
             for host in hosts[1:]:
                 backlogs.enter_context(full_backlog(host, port))
             name_has_addresses(monkeypatch, hosts, port)
-            url, began = f"http://several.example:{port}", time.monotonic()
+            url, began = f"https://several.example:{port}", time.monotonic()
             with wire_to(url, connect_timeout_s=0.4) as wire, pytest.raises(Unreached):
                 wire.post(call_to(url))
             assert time.monotonic() - began < 2  # 3.2 if each had a bound of its own
@@ -97,7 +97,7 @@ class TestNotSent:
         with RawServer(answering(OK)) as server:
             name_has_addresses(monkeypatch, ["127.0.0.2", "127.0.0.1"], server.port)
             url = f"http://several.example:{server.port}"
-            with wire_to(url) as wire:
+            with wire_to(server.url) as wire:
                 assert wire.post(call_to(url)).status == 200
 
     def test_a_look_up_that_takes_too_long_is_not_sent(
@@ -110,7 +110,7 @@ class TestNotSent:
             return []
 
         monkeypatch.setattr(socket, "getaddrinfo", slow)
-        url = "http://slow.example"
+        url = "https://slow.example"
         with wire_to(url, connect_timeout_s=0.4) as wire, pytest.raises(Unreached):
             wire.post(call_to(url))
         looked_up.set()

@@ -79,6 +79,8 @@ CLOSING = (
     Verdict.FUNDS,
     Verdict.REJECTED,
 )
+#: What attempts that the ledger has lost are numbered from.
+LOST = 100
 NEVER_EXECUTED = (State.FAILED, State.CANCELED)
 
 Move = tuple[str, Callable[[], None]]
@@ -105,6 +107,12 @@ class Life:
     executed: int = 0
     #: What it has told, or may still tell, by itself.
     told: frozenset[str] = frozenset()
+    #: A backup that the ledger may be restored from, once: what it knew then.
+    backup: tuple[Standing, dict[int, Attempt]] | None = None
+    #: It was restored, and the refund is not cleared yet.
+    restored: bool = False
+    #: It was restored, cleared or not.
+    lost: bool = False
     #: What the ledger would refuse of the last decision.
     refused: list[str] = field(default_factory=list)
 
@@ -122,7 +130,9 @@ class Life:
             yield "provider declines", partial(self._book, "declined")
         if self.standing.state is SUBMITTING:
             yield "outlive the lease", self._reap
-        if self.attempts and not self.past_grace:
+        if self.backup is not None:
+            yield "restore the backup", self._restore
+        if (self.attempts or self.restored) and not self.past_grace:
             yield "let the grace pass", self._let_the_grace_pass
 
     def broken(self) -> list[str]:
@@ -131,7 +141,10 @@ class Life:
         still_open = [was for was in self.attempts.values() if was not in CLOSED]
         holds = {
             "a number is executed at most once": self.executed <= 1,
-            "what failed was not executed": state not in NEVER_EXECUTED or self.executed == 0,
+            "what failed was not executed": state not in NEVER_EXECUTED
+            or self.executed == 0
+            or self.restored  # a resubmission was lost; it is asked about
+            or (self.lost and self.standing.contested),
             "what succeeded was executed": state is not State.SUCCEEDED or self.executed == 1,
             "open attempts are counted": state not in OPEN
             or self.standing.open_sent == len(still_open),
@@ -139,6 +152,8 @@ class Life:
         return self.refused + [name for name, kept in holds.items() if not kept]
 
     def _commands(self) -> Iterator[Move]:
+        if self.restored and self.standing.state in (State.QUEUED, State.FAILED):
+            return
         if self.standing.state is State.QUEUED:
             yield "send", partial(self._send, leaves=True)
             yield "send nothing", partial(self._send, leaves=False)
@@ -173,7 +188,10 @@ class Life:
         """A question is answered now and written down later, or at once."""
         if self.reply is not None:
             yield f"learn {self.reply[1]}", self._learn
-        elif self.rules.asks and self.standing.state in {UNKNOWN, PENDING} | FINAL:
+        elif self.rules.asks and (
+            self.standing.state in {UNKNOWN, PENDING} | FINAL
+            or (self.restored and self.standing.state is State.QUEUED)
+        ):
             records = {self.record} if self.past_grace else {self.record, None}
             verdicts = {Verdict.UNKNOWN} | {v for record in records for v in REPLIES[record]}
             for verdict in sorted(verdicts):
@@ -189,6 +207,7 @@ class Life:
         if answered is not None and change.attempt is not None:
             self.attempts[answered] = change.attempt
         self.standing = change.standing
+        self.restored = self.restored and not change.clears
 
     def _send(self, *, leaves: bool) -> None:
         self._apply(begin(self.standing))
@@ -229,7 +248,8 @@ class Life:
 
     def _hear_that(self, verdict: Verdict) -> None:
         """A notification: of now, long ago, or once more."""
-        notice = Notice(verdict=verdict, stale=False, after_grace=self.past_grace)
+        after_grace = self.past_grace and (self.rules.asks or not self.lost)
+        notice = Notice(verdict=verdict, stale=False, after_grace=after_grace)
         self._apply(decide_notification(self.standing, notice, self.rules))
 
     def _reap(self) -> None:
@@ -241,6 +261,14 @@ class Life:
         self.flying = frozenset()
         self.past_grace = True
 
+    def _restore(self) -> None:
+        """What was sent since the backup is on its way still, and nobody here knows of it."""
+        assert self.backup is not None
+        (self.standing, attempts), self.backup = self.backup, None
+        self.attempts, self.outcomes, self.reply = dict(attempts), {}, None
+        self.flying = frozenset(LOST + number for number in self.flying)
+        self.restored, self.lost, self.past_grace = True, True, False
+
     def _ask(self, verdict: Verdict) -> None:
         asked = self.standing
         question = Question(
@@ -248,6 +276,8 @@ class Life:
             state=asked.state,
             after_grace=self.past_grace,
             known=asked.known,
+            restored=self.restored,
+            lost=self.lost,
         )
         self.reply = question, verdict
 

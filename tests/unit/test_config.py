@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from config.celery_options import VISIBILITY_TIMEOUT_S, celery_options
 from config.errors import ConfigError
 from config.settings import Settings, load_settings
+from refundry.names import RABBIT_QUEUE
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -181,8 +182,28 @@ def test_settings_show_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECRET not in f"{shown!r} {shown} {shown.model_dump()} {shown.model_dump_json()}"
 
 
+def test_nothing_but_json_is_read_from_the_broker_or_written_to_it() -> None:
+    """Reading a pickle runs it."""
+    options = celery_options("redis://127.0.0.1/0")
+    assert {name: value for name, value in options.items() if name.endswith("accept_content")} == {
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+    }
+    assert {value for name, value in options.items() if name.endswith("serializer")} == {"json"}
+
+
 def test_a_message_is_taken_again_only_after_its_worker_must_have_ended() -> None:
     options = celery_options("redis://broker/0")
     assert options["broker_transport_options"]["visibility_timeout"] == VISIBILITY_TIMEOUT_S
     assert options["task_acks_late"]
     assert options["accept_content"] == ["json"]
+
+
+def test_rabbitmq_keeps_the_services_queues_as_quorum_queues_and_gives_nothing_up() -> None:
+    options = celery_options("amqp://user:secret@broker//")
+    for queue in options["task_queues"].values():
+        assert queue["queue_arguments"] == RABBIT_QUEUE
+    assert RABBIT_QUEUE["x-queue-type"] == "quorum"
+    assert options["broker_transport_options"]["confirm_publish"]
+    on_redis = celery_options("redis://broker/0")["task_queues"].values()
+    assert not any("queue_arguments" in queue for queue in on_redis)

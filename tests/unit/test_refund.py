@@ -21,7 +21,7 @@ from worker.refund import FINAL, OPEN, TRANSITIONS, Attempt, Case, Standing, Ver
 #: The table of protocol.md, "States".
 PROTOCOL = """
 - -> queued
-queued -> submitting canceled succeeded
+queued -> submitting canceled succeeded failed
 submitting -> pending unknown succeeded failed queued
 unknown -> pending succeeded failed queued
 pending -> succeeded failed unknown

@@ -32,6 +32,23 @@ KINDS = {
 }  # fmt: skip
 
 
+#: The ways in which these differ are all that a restore has to do with.
+RESTORED_KINDS = (
+    "resubmits",
+    "replays a decline",
+    "does not deduplicate",
+    "resubmits, is not asked",
+)
+#: What had happened by the time of the backup.
+BACKUPS = {
+    "queued": (),
+    "under way": ("send",),
+    "executed, and nobody knows": ("send", "1: execute", "outlive the lease"),
+    "declined": ("send", "1: decline", "hear answer 1 (started)"),
+    "turned away": ("send", "1: reject", "hear answer 1 (started)"),
+}
+
+
 def key(life: Life) -> Hashable:
     """What makes two moments of a life the same."""
     standing = life.standing
@@ -39,7 +56,7 @@ def key(life: Life) -> Hashable:
         standing = replace(standing, not_found_since=None)
     attempts, outcomes = tuple(life.attempts.items()), tuple(sorted(life.outcomes.items()))
     way = (life.reply, life.flying, life.past_grace, life.record, life.executed, life.told)
-    return standing, attempts, outcomes, way
+    return standing, attempts, outcomes, way, life.backup is None, life.restored, life.lost
 
 
 def branch(life: Life, move: int) -> Life:
@@ -52,7 +69,24 @@ def branch(life: Life, move: int) -> Life:
 
 @pytest.mark.parametrize(("rules", "frees_declined"), KINDS.values(), ids=KINDS)
 def test_two_attempts_go_right_in_every_order_of_events(rules: Rules, frees_declined: bool) -> None:
-    start = Life(rules=rules, frees_declined=frees_declined)
+    assert explore(Life(rules=rules, frees_declined=frees_declined)) > 300
+
+
+@pytest.mark.parametrize("backup", BACKUPS)
+@pytest.mark.parametrize("kind", RESTORED_KINDS)
+def test_what_a_restored_ledger_has_lost_goes_right_in_every_order_of_events(
+    kind: str, backup: str
+) -> None:
+    rules, frees_declined = KINDS[kind]
+    life = Life(rules=rules, frees_declined=frees_declined)
+    for word in BACKUPS[backup]:
+        dict(life.moves())[word]()
+    life.backup = life.standing, dict(life.attempts)
+    assert explore(life, most=life.standing.attempt + 1) > 10
+
+
+def explore(start: Life, most: int = 2) -> int:
+    """Go through every order of events with at most so many attempts that the ledger knows of."""
     seen: dict[Hashable, tuple[Hashable, str]] = {key(start): ((), "")}
     waiting = deque([start])
     while waiting:
@@ -61,12 +95,12 @@ def test_two_attempts_go_right_in_every_order_of_events(rules: Rules, frees_decl
         for number, (name, _) in enumerate(life.moves()):
             after = branch(life, number)
             end = key(after)
-            if after.standing.attempt > 2 or end in seen:
+            if after.standing.attempt > most or end in seen:
                 continue
             seen[end] = (here, name)
             assert not after.broken(), (after.broken(), history(seen, end))
             waiting.append(after)
-    assert len(seen) > 300
+    return len(seen)
 
 
 def history(seen: dict[Hashable, tuple[Hashable, str]], end: Hashable) -> list[str]:

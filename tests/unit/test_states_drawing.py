@@ -15,8 +15,11 @@ from worker.decisions import (
     decide_mismatch,
     decide_notification,
     decide_question,
+    let_go,
     reap,
     resubmit,
+    send_again,
+    settle,
 )
 from worker.refund import (
     TRANSITIONS,
@@ -70,14 +73,20 @@ def left_by_decisions() -> set[str]:
         asked = Question(
             attempt=standing.attempt, state=standing.state, after_grace=True, known=standing.known
         )
+        restored = replace(asked, restored=True)
         told = Notice(verdict=verdict, stale=False, after_grace=True)
         learnt = (
             decide_question(standing, asked, Outcome(verdict=verdict), one, NOW),
+            decide_question(standing, restored, Outcome(verdict=verdict), one, NOW),
             decide_notification(standing, told, one),
             decide_mismatch(standing, one),
             cancel(standing),
         )
-        kinds |= {c.event for c in learnt if c and (c.standing != standing or c.case)}
+        kinds |= {c.event for c in learnt if c and (c.standing != standing or c.case or c.clears)}
+        words = [settle(standing, to, lost=False) for to in State]
+        words.append(send_again(standing, one, not_resendable=True, lost=False))
+        kinds |= {word.event for word in words if not isinstance(word, str)}
+        kinds.add(let_go(standing).event)
     first = begin(Standing(state=State.QUEUED))
     return kinds | {first.event, reap(first.standing).event, resubmit(standing).event}
 

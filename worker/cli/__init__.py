@@ -6,11 +6,16 @@ import typer
 
 from worker.cli import operations, refunds
 from worker.cli.callbacks import callback_commands
+from worker.cli.cases import case_commands
 from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.figures import figures
+from worker.cli.imports import import_commands
 from worker.cli.output import EXIT_USAGE, fail
 from worker.cli.problems import explained
+from worker.cli.query_first import query_first_commands
+from worker.cli.reconcile import reconcile
+from worker.cli.statements import statement_commands
 from worker.cli.tokens import token_commands
 from worker.cli.up import up
 
@@ -34,13 +39,17 @@ app.command("cancel")(refunds.cancel)
 app.command("accounts")(operations.list_accounts)
 app.command("audit")(operations.audit)
 app.command("figures")(figures)
+app.command("reconcile")(reconcile)
 app.command("pause")(operations.pause)
 app.command("resume")(operations.resume)
 app.command("hold")(operations.hold)
 app.command("release")(operations.release)
 app.add_typer(callback_commands, name="callbacks")
-app.add_typer(operations.case_commands, name="case")
+app.add_typer(case_commands, name="case")
 app.add_typer(operations.db_commands, name="db")
+app.add_typer(import_commands, name="import")
+app.add_typer(query_first_commands, name="query-first")
+app.add_typer(statement_commands, name="statement")
 app.add_typer(token_commands, name="token")
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import EXIT_REFUSED, fail, print_done, print_json, print_rows, visible
+from config.visible import visible_lines
+from worker.cli.output import EXIT_REFUSED, fail, print_done, print_json, print_rows
 from worker.cli.refunds import Json
 from worker.cli.setting import open_ledger
 from worker.ledger import callbacks
@@ -42,7 +43,7 @@ def show_callback(callback_id: int, as_json: Json = False) -> None:
     if body is None:
         fail(f"there is no notification {callback_id}", EXIT_REFUSED)
     text = body.decode("utf-8", errors="backslashreplace")
-    print_done(as_json, visible(text), {"id": callback_id, "body": text})
+    print_done(as_json, visible_lines(text), {"id": callback_id, "body": text})
 
 
 @callback_commands.command("refused")

@@ -15,7 +15,9 @@ from config.errors import ConfigError
 from config.settings import Settings, load_settings
 from worker.cli.output import EXIT_AWAY, EXIT_DONE, EXIT_REFUSED, print_json, print_line
 from worker.errors import ServiceAway
+from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.migrate import is_current
+from worker.ledger.query_first import modes
 from worker.runtime import build_lines
 from worker.supervisor.readiness import masked
 
@@ -73,7 +75,10 @@ def _examine() -> Iterator[Finding]:
     yield _home(settings)
     yield from _broker(settings)
     yield _redis(settings)
-    yield _database(settings)
+    database = _database(settings)
+    yield database
+    if database.health is Health.OK:
+        yield from _query_first(settings)
     yield from _accounts(settings)
 
 
@@ -197,6 +202,21 @@ def _database(settings: Settings) -> Finding:
     if not current:
         return _wrong("database", f"{masked(url)} is not migrated to this version", advice)
     return _ok("database", masked(url))
+
+
+def _query_first(settings: Settings) -> Iterator[Finding]:
+    """Accounts that ask before they send, after a restore."""
+    engine = create_ledger_engine(settings.database())
+    with Ledger(engine).read() as connection:
+        found = modes(connection)
+    engine.dispose()
+    for mode in found:
+        yield Finding(
+            part=f"account {mode.account}",
+            health=Health.WARNING,
+            detail=f"asks first since {mode.since}: {mode.reason}",
+            advice="once `refundry accounts` shows nothing uncleared: `refundry query-first end`",
+        )
 
 
 def _accounts(settings: Settings) -> Iterator[Finding]:

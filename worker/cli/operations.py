@@ -1,4 +1,4 @@
-"""``refundry accounts|audit|case|db|pause|resume|hold|release``: for operators and finance."""
+"""``refundry accounts|audit|db|pause|resume|hold|release``: for operators and finance."""
 
 import dataclasses
 from typing import Annotated
@@ -6,16 +6,27 @@ from typing import Annotated
 import typer
 
 from config.settings import load_settings
-from worker.audit import Finding, audit_order
-from worker.cli.output import EXIT_REFUSED, fail, print_done, print_json, print_line, print_table
+from config.visible import visible
+from worker.audit import Finding, audit_modes, audit_order
+from worker.cli.cases import By, who_acts
+from worker.cli.output import (
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    fail,
+    print_done,
+    print_json,
+    print_line,
+    print_table,
+)
 from worker.cli.refunds import AccountName, Json
 from worker.cli.setting import open_ledger
 from worker.ledger import migrate, reports
+from worker.ledger.query_first import modes
+from worker.ledger.roles import grants
 from worker.ledger.whole import stopped_accounts, whole_orders
 from worker.runtime import build_runtime
-from worker.steps import command
+from worker.steps import command, holds
 
-case_commands = typer.Typer(help="Cases: what a person has to look at.", no_args_is_help=True)
 db_commands = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
 
 
@@ -27,6 +38,7 @@ def audit(as_json: Json = False) -> None:
     with ledger.read() as connection:
         now = ledger.now(connection)
         stopped = stopped_accounts(connection, now)
+        found += audit_modes(modes(connection))
         for whole in whole_orders(connection):
             orders += 1
             found += audit_order(whole, stopped, now)
@@ -37,38 +49,10 @@ def audit(as_json: Json = False) -> None:
     else:
         for one in found:
             word = "warning" if one.warning else "breach"
-            print_line(f"{word} {one.promise} {one.row}: {one.said}")
+            print_line(visible(f"{word} {one.promise} {one.row}: {one.said}"))
         print_line(f"{orders} orders, {len(breaches)} breaches")
     if breaches:
         raise SystemExit(EXIT_REFUSED)
-
-
-@case_commands.command("list")
-def list_cases(
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1000, as_json: Json = False
-) -> None:
-    """List the open cases, the oldest first."""
-    with open_ledger().read() as connection:
-        rows = [dataclasses.asdict(row) for row in reports.open_cases(connection, limit)]
-    if as_json:
-        print_json(rows)
-        return
-    columns = [field.name for field in dataclasses.fields(reports.CaseRow)]
-    print_table("Open cases (amounts in fen)", columns, [list(row.values()) for row in rows])
-
-
-@case_commands.command("show")
-def show_case(case_id: int, as_json: Json = False) -> None:
-    """Show one case with its evidence."""
-    with open_ledger().read() as connection:
-        row = reports.get_case(connection, case_id)
-    if row is None:
-        fail(f"there is no case {case_id}", EXIT_REFUSED)
-    shown = dataclasses.asdict(row)
-    if as_json:
-        print_json(shown)
-    else:
-        print_table(f"Case {case_id}", ("", ""), shown.items())
 
 
 @db_commands.command("upgrade")
@@ -76,6 +60,22 @@ def upgrade(as_json: Json = False) -> None:
     """Create the schema or bring it up to date."""
     migrate.upgrade(load_settings().database())
     print_done(as_json, "the schema is up to date", {"upgraded": True})
+
+
+@db_commands.command("roles")
+def roles(
+    worker: Annotated[str, typer.Option(help="Role of workers and beat.")] = "refundry_worker",
+    operator: Annotated[
+        str, typer.Option(help="Role of operators' commands.")
+    ] = "refundry_operator",
+    gateway: Annotated[str, typer.Option(help="Role of the gateway.")] = "refundry_gateway",
+    reader: Annotated[str, typer.Option(help="Role of finance.")] = "refundry_reader",
+) -> None:
+    """Print the grants that give each role what it needs and no more; it changes nothing."""
+    if not load_settings().database().startswith("postgresql"):
+        fail("SQLite has no roles: who may read its file may do everything", EXIT_REFUSED)
+    for statement in grants(worker, operator, gateway, reader):
+        print_line(f"{statement};")
 
 
 def list_accounts(as_json: Json = False) -> None:
@@ -107,18 +107,30 @@ def resume(account: str, as_json: Json = False) -> None:
     print_done(as_json, f"resumed {account}", {"resumed": account})
 
 
-def hold(order_no: str, account: AccountName, as_json: Json = False) -> None:
-    """Keep an order's refunds from being sent; prints the token that releases it."""
-    token = command.hold_order(build_runtime(load_settings()), account, order_no)
+def hold(order_no: str, account: AccountName, by: By = None, as_json: Json = False) -> None:
+    """Keep an order's refunds from being sent; prints the token that releases it.
+
+    Who holds it gets the same token again.
+    """
+    runtime, who = build_runtime(load_settings()), who_acts(by, "hold").name
+    token = holds.hold_order(runtime, account, order_no, who)
     print_done(as_json, token, {"held": order_no, "token": token})
 
 
 def release(
     order_no: str,
     account: AccountName,
-    token: Annotated[str, typer.Option(help="The hold's.")],
+    token: Annotated[str | None, typer.Option(help="The hold's; else say --reason.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, without the token.")] = None,
+    by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Let a held order's refunds go again."""
-    command.release_order(build_runtime(load_settings()), account, order_no, token)
+    """Let a held order's refunds go again, with its token, or as a person with a reason."""
+    if [token, reason].count(None) != 1:
+        fail("give either --token, or --reason for a release without it", EXIT_USAGE)
+    runtime = build_runtime(load_settings())
+    if token is not None:
+        holds.release_order(runtime, account, order_no, token)
+    else:
+        holds.release_by_hand(runtime, account, order_no, who_acts(by, reason or ""))
     print_done(as_json, f"released {order_no}", {"released": order_no})

@@ -1,12 +1,14 @@
 """What the commands print, and the exit codes they end with."""
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from rich.console import Console
 from rich.table import Table
+
+from config.visible import json_line, visible
 
 EXIT_DONE: Final = 0
 #: Refused or breached.
@@ -36,7 +38,7 @@ def print_line(text: str) -> None:
 
 def print_json(value: object) -> None:
     """One JSON value on a line of its own; what JSON does not know is printed as text."""
-    print_line(json.dumps(value, ensure_ascii=False, default=str))
+    print_line(json_line(value, default=str))
 
 
 def print_done(as_json: bool, line: str, value: dict[str, object]) -> None:
@@ -49,9 +51,9 @@ def print_done(as_json: bool, line: str, value: dict[str, object]) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table for people."""
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(*columns, title=visible(title), title_justify="left")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else visible(str(cell)) for cell in row))
     console.print(table)
 
 
@@ -61,18 +63,18 @@ def print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
         print_table(title, list(rows[0]), [list(row.values()) for row in rows])
 
 
+def write_file(path: Path, text: str) -> None:
+    """Write what was asked for into a file, or say why not."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"cannot write {path}: {error.strerror}", EXIT_USAGE)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """One line on standard error, then the end of the process with ``code``."""
-    sys.stderr.write(f"refundry: {' '.join(message.split())}\n")
+    sys.stderr.write(f"refundry: {visible(' '.join(message.split()))}\n")
     raise SystemExit(code)
-
-
-def visible(text: str) -> str:
-    """A text of several lines with every other control character escaped: terminals obey some."""
-    return "".join(
-        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
-        for sign in text
-    )
 
 
 def yuan(fen: int) -> str:

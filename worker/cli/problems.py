@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from config.errors import BrokerNotStarted, ConfigError
 from refundry import SendFailed
 from worker.cli.output import EXIT_AWAY, EXIT_REFUSED, EXIT_USAGE, fail
-from worker.errors import NoAnswer, NotSent, Refused, ServiceAway
+from worker.errors import NoAnswer, NotSent, Refused, ServiceAway, WrongFile
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def explained() -> Iterator[None]:
         yield
     except BrokerNotStarted as error:
         fail(str(error), EXIT_AWAY)
-    except ConfigError as error:
+    except (ConfigError, WrongFile) as error:
         fail(str(error), EXIT_USAGE)
     except Refused as error:
         fail(str(error), EXIT_REFUSED)

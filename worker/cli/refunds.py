@@ -19,14 +19,17 @@ from worker.cli.output import (
     print_json,
     print_rows,
     print_table,
+    write_file,
 )
 from worker.cli.setting import open_ledger
-from worker.ledger import reports
+from worker.ledger import case_reports, reports
 from worker.ledger.callbacks import callbacks_of
 from worker.ledger.refunds import find_refunds_by_number, order_and_refund
 from worker.ledger.rows import Refund
 from worker.runtime import build_runtime
 from worker.steps.command import cancel_refund
+from worker.timeline.page import page
+from worker.timeline.words import Language, Words
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AccountName = Annotated[str, typer.Option("--account", help="Account of accounts.toml.")]
@@ -102,9 +105,18 @@ def _read_job(number: int, job: Any) -> RefundRequest:
         fail(f"{where}{error}", EXIT_USAGE)
 
 
-def status(refund_no: str, account: str | None = None, as_json: Json = False) -> None:
+def status(
+    refund_no: str,
+    account: str | None = None,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", help="Write a page to read, keep or print (HTML).")
+    ] = None,
+    language: Annotated[Language, typer.Option(help="The page's.")] = Language.EN,
+    as_json: Json = False,
+) -> None:
     """Show a refund: state, amounts, attempts, and its events as a timeline."""
-    with open_ledger().read() as connection:
+    ledger = open_ledger()
+    with ledger.read() as connection:
         found = find_refunds_by_number(connection, refund_no)
         found = [one for one in found if account in (None, one.account)]
         if not found:
@@ -113,7 +125,12 @@ def status(refund_no: str, account: str | None = None, as_json: Json = False) ->
             accounts = ", ".join(one.account for one in found)
             fail(f"{refund_no} is a refund of {accounts}: say --account", EXIT_USAGE)
         shown = _status_of(connection, found[0])
-    if as_json:
+        now = ledger.now(connection)
+    if export_to is not None:
+        text = page(shown, Words(language), now)
+        write_file(export_to, text)
+        print_done(as_json, f"wrote {export_to}", {"exported": str(export_to)})
+    elif as_json:
         print_json(shown)
     else:
         _print_status(shown)
@@ -152,10 +169,17 @@ def _status_of(connection: Any, refund: Refund) -> dict[str, Any]:
             "provider_left": order.provider_left,
             "figures_at": order.figures_at,
         },
-        "attempts": reports.attempt_rows(connection, refund.id),
-        "events": [dataclasses.asdict(one) for one in reports.timeline(connection, refund.id)],
-        "callbacks": callbacks_of(connection, refund.id),
-        "cases": [dataclasses.asdict(one) for one in reports.cases_of(connection, refund.id)],
+        **went_through(connection, refund.id),
+        "cases": [dataclasses.asdict(one) for one in case_reports.cases_of(connection, refund.id)],
+    }
+
+
+def went_through(connection: Any, refund_id: int) -> dict[str, list[dict[str, Any]]]:
+    """Attempts, events and notifications of a refund."""
+    return {
+        "attempts": reports.attempt_rows(connection, refund_id),
+        "events": [dataclasses.asdict(one) for one in reports.timeline(connection, refund_id)],
+        "callbacks": callbacks_of(connection, refund_id),
     }
 
 
@@ -205,9 +229,8 @@ def list_refused(
 
 def export() -> None:
     """Print every refund as JSON lines, in the order of intake."""
-    with open_ledger().read() as connection:
-        for row in reports.export_rows(connection):
-            print_json(dataclasses.asdict(row))
+    for row in reports.export_rows(open_ledger()):
+        print_json(dataclasses.asdict(row))
 
 
 def resubmit(

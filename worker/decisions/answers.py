@@ -1,6 +1,7 @@
 """What becomes of an attempt, pure: begun, answered, reaped; and what people ask of a refund."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from worker.decisions.finality import absorb
@@ -14,6 +15,7 @@ from worker.refund import (
     SUCCEEDED,
     UNCOUNTED,
     UNKNOWN,
+    WAITING_FOR_FUNDS,
     Attempt,
     Case,
     Change,
@@ -110,6 +112,14 @@ def shows(outcome: Outcome) -> bool:
     return numbered or outcome.verdict in _SHOWS
 
 
+def count_not_found(standing: Standing, rules: Rules, now: datetime) -> tuple[Standing, bool]:
+    """Another "not found" that counts, and whether they are trusted by now."""
+    since = standing.not_found_since or now
+    counted = replace(standing, not_found=standing.not_found + 1, not_found_since=since)
+    enough = counted.not_found >= rules.not_found_needed
+    return counted, enough and now - since >= rules.not_found_over
+
+
 def _close_attempt(standing: Standing, was: Attempt, verdict: Verdict) -> Standing:
     becomes = _ATTEMPT_AFTER.get(verdict, Attempt.UNKNOWN)
     if becomes not in CLOSED or was not in (Attempt.STARTED, Attempt.UNKNOWN):
@@ -178,7 +188,7 @@ def _rejected(after: Standing, verdict: Verdict, rules: Rules) -> Change:
     if after.open_sent:
         state, event = UNKNOWN, "rejected_while_open"
     elif verdict is Verdict.FUNDS and rules.funds_same_number:
-        state, event = QUEUED, "waiting_for_funds"
+        state, event = QUEUED, WAITING_FOR_FUNDS
     else:
         state, event = FAILED, "failed"
     known = after.known or verdict is Verdict.REJECTED

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, Protocol, cast
 
+import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    ExceptionContext,
     bindparam,
     create_engine,
     event,
@@ -17,19 +19,33 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, NoResultFound, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from worker.errors import ServiceAway
+from worker.errors import LostCommits, RowsLocked, ServiceAway
 from worker.ledger.types import UtcTime
+from worker.ledger.writes import gathering, write_gathered
+
+_log = structlog.get_logger(__name__)
 
 #: SQLite has one writer at a time; this is how long a second one waits, in seconds.
 SQLITE_WAIT_S: Final = 30
 #: Codes for a database that is there but cannot be worked with now. PostgreSQL: read-only, no such
-#: table or column (not migrated yet), no privilege. SQLite: not a database, damaged.
-_AWAY_STATES: Final = frozenset(
-    {"25006", "42P01", "42703", "42501", "SQLITE_NOTADB", "SQLITE_CORRUPT"}
-)
+#: table or column (not migrated yet). SQLite: not a database, damaged.
+_AWAY_STATES: Final = frozenset({"25006", "42P01", "42703", "SQLITE_NOTADB", "SQLITE_CORRUPT"})
+#: PostgreSQL: ``lock_timeout`` has passed.
+_LOCKED: Final = "55P03"
+#: PostgreSQL: the role lacks a privilege.
+_FORBIDDEN: Final = "42501"
+#: PostgreSQL: a process that is stopped, or whose host is gone, in the midst of a transaction keeps
+#: its rows from all others for so long, in milliseconds; the server then undoes the transaction.
+IDLE_IN_TRANSACTION_MS = 10_000
+#: What is only read needs no BEGIN and no COMMIT, each of them a round trip, where a transaction
+#: shows each statement what was committed meanwhile.
+_READING: Final[dict[str, dict[str, Any]]] = {
+    "postgresql": {"isolation_level": "AUTOCOMMIT"},
+    "sqlite": {},
+}
 #: Connections a process may hold: its threads, and a few for ticks.
 POOL_SIZE: Final = 40
 
@@ -57,7 +73,7 @@ class FixedClock:
         self.now = now
 
     def expression(self, dialect: str) -> ColumnElement[datetime]:
-        return bindparam("fixed_now", self.now, type_=UtcTime(), unique=True)
+        return bindparam("fixed_now", callable_=lambda: self.now, type_=UtcTime())
 
 
 class Ledger:
@@ -65,13 +81,18 @@ class Ledger:
 
     def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
         self.engine = engine
-        self._clock = clock or DatabaseClock()
+        #: The ledger's time, to be selected beside something else.
+        self.time = (clock or DatabaseClock()).expression(engine.dialect.name)
+        self._now = select(self.time)
+        self._reading = engine.execution_options(
+            refundry_read=True, **_READING[engine.dialect.name]
+        )
+        if not event.contains(engine, "before_execute", write_gathered):
+            event.listen(engine, "before_execute", write_gathered)
 
     def now(self, connection: Connection) -> datetime:
         """The ledger's time."""
-        return connection.execute(
-            select(self._clock.expression(self.engine.dialect.name))
-        ).scalar_one()
+        return connection.execute(self._now).scalar_one()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -79,17 +100,16 @@ class Ledger:
 
         Raises:
             ServiceAway: the database does not answer; whether a commit took place is unknown.
+            LostCommits: a row that has to be there is not.
         """
-        with _away(), self.engine.begin() as connection:
+        with _away(), self.engine.connect() as connection, gathering(connection):
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A read-only transaction; the same errors."""
-        with _away(), self.engine.connect() as connection:
-            connection.execution_options(refundry_read=True)
-            with connection.begin():
-                yield connection
+        """To read only; the same errors. Each statement sees what was committed before it."""
+        with _away(), self._reading.connect() as connection:
+            yield connection
 
 
 @contextmanager
@@ -97,10 +117,19 @@ def _away() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
+        if _code(error) == _LOCKED:
+            raise RowsLocked(f"the database waited too long: {error.orig}") from error
         raise ServiceAway(f"the database does not answer: {error.orig}") from error
     except PoolTimeout as error:  # a database that hangs keeps what others would work with
         raise ServiceAway("the database does not answer: every connection is in use") from error
+    except NoResultFound as error:
+        raise LostCommits("the ledger has not what was committed to it: an older one?") from error
     except DBAPIError as error:
+        if _code(error) == _FORBIDDEN:  # no refund fails for it; it mends itself never
+            _log.error("ledger.forbidden", error=str(error.orig))
+            raise ServiceAway(
+                f"the database forbids it: {error.orig}; grant what `refundry db roles` prints"
+            ) from error
         if error.connection_invalidated or _code(error) in _AWAY_STATES:
             raise ServiceAway(f"the database cannot be used: {error.orig}") from error
         raise
@@ -118,13 +147,28 @@ def create_ledger_engine(url: str) -> Engine:
     """
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite_engine(url)
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=POOL_SIZE,
         max_overflow=10,
         connect_args={"connect_timeout": 5},
         hide_parameters=True,
     )
+    event.listen(engine, "connect", _set_up_postgresql)
+    event.listen(engine, "handle_error", _hide_row)
+    return engine
+
+
+def _set_up_postgresql(connection: Any, _record: Any) -> None:
+    connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
+    connection.commit()
+
+
+def _hide_row(context: ExceptionContext) -> None:
+    """The lines after PostgreSQL's first show the row that failed, with all that it holds."""
+    for error in (context.original_exception, context.sqlalchemy_exception):
+        if error is not None and error.args:
+            error.args = (str(error.args[0]).partition("\n")[0],)
 
 
 def _sqlite_engine(url: str) -> Engine:

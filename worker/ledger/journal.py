@@ -1,4 +1,4 @@
-"""Queries on what is only added: events, cases, announcements, refused jobs."""
+"""Queries on what is only added: events, cases, their entries, announcements, refused jobs."""
 
 import hashlib
 import json
@@ -8,19 +8,34 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, select, text, update
 from sqlalchemy.orm import aliased
 
 from refundry import Event, State
-from worker.ledger.tables import announcements, cases, events, refused_jobs
+from worker.case_rules import Deed, due_by
+from worker.ledger.tables import (
+    announcements,
+    case_entries,
+    cases,
+    events,
+    refunds,
+    refused_jobs,
+)
 from worker.ledger.types import insert_into
+from worker.ledger.writes import insert_row
 from worker.refund import Case
 
 #: Who owns a case until a person takes it.
 FIRST_OWNER: Final = "operations"
+#: Who opens it, where no person does.
+OURSELVES: Final = "refundry"
+#: What is kept of what a case is about, in characters.
+MAX_SUBJECT: Final = 128
 _UNSTORABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: What is kept of a refused job, in characters of its JSON text.
 MAX_JOB_TEXT: Final = 4000
+#: What is kept and told of why, in characters.
+MAX_REASON: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,32 +64,79 @@ def append_event(
     at: datetime,
 ) -> None:
     """Append the event that a change of a refund's row stands on."""
-    connection.execute(
-        insert(events).values(
-            refund_id=refund_id,
-            seq=seq,
-            state=state,
-            kind=kind,
-            attempt=attempt,
-            detail=detail,
-            at=at,
-        )
-    )
+    event = {"refund_id": refund_id, "seq": seq, "state": state, "kind": kind}
+    insert_row(connection, events, event | {"attempt": attempt, "detail": detail, "at": at})
 
 
 def open_case(
     connection: Connection, refund_id: int, kind: Case, evidence: dict[str, Any], now: datetime
 ) -> bool:
-    """Open a case; False if one of this kind is open already."""
+    """Open a case of a refund; False if one of this kind is open already."""
+    refund = select(refunds.c.account, refunds.c.refund_no, refunds.c.order_id)
+    about = connection.execute(refund.where(refunds.c.id == refund_id)).one()
+    return open_case_about(
+        connection,
+        about.account,
+        kind,
+        about.refund_no,
+        evidence,
+        now,
+        order_id=about.order_id,
+        refund_id=refund_id,
+    )
+
+
+def open_case_about(
+    connection: Connection,
+    account: str,
+    kind: Case,
+    subject: str,
+    evidence: dict[str, Any],
+    now: datetime,
+    *,
+    order_id: int | None = None,
+    refund_id: int | None = None,
+) -> bool:
+    """Open a case of what need not be a refund; False if one of this kind is open already.
+
+    ``subject`` says what it is about, for people: a number of the refund, the order, or of a line
+    of a statement; what is longer than the column is cut.
+    """
     opened = connection.execute(
         insert_into(connection, cases)
-        .values(refund_id=refund_id, kind=kind, owner=FIRST_OWNER, opened_at=now, evidence=evidence)
-        .on_conflict_do_nothing(
-            index_elements=["refund_id", "kind"], index_where=text("closed_at IS NULL")
+        .values(
+            account=account,
+            kind=kind,
+            subject=storable(subject)[:MAX_SUBJECT],
+            order_id=order_id,
+            refund_id=refund_id,
+            owner=FIRST_OWNER,
+            opened_at=now,
+            due_at=due_by(kind, now),
+            evidence=evidence,
         )
+        .on_conflict_do_nothing()
         .returning(cases.c.id)
     )
-    return opened.first() is not None
+    case_id = opened.scalar()
+    if case_id is None:
+        return False
+    add_entry(connection, case_id, Deed.OPENED, OURSELVES, now)
+    return True
+
+
+def add_entry(
+    connection: Connection,
+    case_id: int,
+    what: Deed,
+    who: str,
+    at: datetime,
+    reason: str = "",
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Write down what somebody did about a case."""
+    entry = {"case_id": case_id, "what": what, "who": who, "at": at}
+    insert_row(connection, case_entries, entry | {"reason": reason, "detail": detail or {}})
 
 
 def has_open_case(connection: Connection, refund_id: int) -> bool:
@@ -94,16 +156,8 @@ def add_announcement(
     now: datetime,
 ) -> None:
     """Note what is to be told, in the transaction that makes it true."""
-    connection.execute(
-        insert(announcements).values(
-            refund_id=refund_id,
-            event=event,
-            target=target,
-            payload=payload,
-            created_at=now,
-            due_at=now,
-        )
-    )
+    told = {"refund_id": refund_id, "event": event, "target": target, "payload": payload}
+    insert_row(connection, announcements, told | {"created_at": now, "due_at": now})
 
 
 def due_announcements(
@@ -174,7 +228,7 @@ def record_refused_job(
     connection: Connection, task: str, job: object, code: str, reason: str, now: datetime
 ) -> None:
     """Keep a refused job; the same job refused again for the same cause is counted, not copied."""
-    body = _job_text(job)
+    body, task, reason = _job_text(job), storable(task), short_reason(reason)
     named = job if isinstance(job, dict) else {}
     connection.execute(
         insert_into(connection, refused_jobs)
@@ -184,14 +238,14 @@ def record_refused_job(
             account=_short_text(named.get("account")),
             refund_no=_short_text(named.get("refund_no")),
             code=code,
-            reason=storable(reason),
+            reason=reason,
             job=body[:MAX_JOB_TEXT],
             first_at=now,
             last_at=now,
         )
         .on_conflict_do_update(
             index_elements=["digest", "code"],
-            set_={"times": refused_jobs.c.times + 1, "last_at": now, "reason": storable(reason)},
+            set_={"times": refused_jobs.c.times + 1, "last_at": now, "reason": reason},
         )
     )
 
@@ -199,6 +253,12 @@ def record_refused_job(
 def storable(text: str) -> str:
     """The text without what a database refuses or a reader trips over."""
     return _UNSTORABLE.sub("?", text)
+
+
+def short_reason(reason: str) -> str:
+    """A refusal's sentences as they are kept and told: what is wrong may be without end."""
+    text = storable(reason)
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
 
 
 def _job_text(job: object) -> str:

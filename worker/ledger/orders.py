@@ -1,26 +1,29 @@
 """Queries on orders."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, case, exists, insert, null, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from config.errors import ConfigError
 from worker.ledger.rows import Order, order_of
 from worker.ledger.tables import accounts, orders, refunds
-from worker.ledger.types import insert_into
+from worker.ledger.types import insert_into, is_one_of
+from worker.ledger.writes import update_row
 from worker.refund import Figures
 
 
 def lock_order(connection: Connection, order_id: int) -> Order:
     """The order, locked until the transaction ends. Orders are locked before refunds."""
     row = connection.execute(select(orders).where(orders.c.id == order_id).with_for_update())
-    return order_of(row.one())
+    return order_of(row.mappings().one())
 
 
 def get_order(connection: Connection, order_id: int) -> Order:
     """The order, not locked."""
-    return order_of(connection.execute(select(orders).where(orders.c.id == order_id)).one())
+    row = connection.execute(select(orders).where(orders.c.id == order_id))
+    return order_of(row.mappings().one())
 
 
 def find_order(connection: Connection, merchant: str, order_no: str) -> Order | None:
@@ -28,31 +31,49 @@ def find_order(connection: Connection, merchant: str, order_no: str) -> Order | 
     row = connection.execute(
         select(orders).where(orders.c.merchant == merchant, orders.c.order_no == order_no)
     ).first()
-    return order_of(row) if row else None
+    return order_of(row._mapping) if row else None
 
 
-def lock_order_by_number(connection: Connection, merchant: str, order_no: str) -> Order:
-    """The order by its number, locked; it must be there."""
-    found = connection.execute(
-        select(orders)
-        .where(orders.c.merchant == merchant, orders.c.order_no == order_no)
-        .with_for_update()
-    )
-    return order_of(found.one())
+_BY_NUMBER: Final = (
+    select(orders)
+    .where(orders.c.merchant == bindparam("of_merchant"), is_one_of(orders.c.order_no, "numbers"))
+    .order_by(orders.c.id)
+)
+_LOCKED: Final = _BY_NUMBER.with_for_update()
+_LOCKED_IF_FREE: Final = _BY_NUMBER.with_for_update(skip_locked=True)
 
 
-def insert_order_if_absent(connection: Connection, values: dict[str, Any]) -> None:
-    """Insert the order unless its number is there."""
-    connection.execute(
+def lock_orders_by_number(
+    connection: Connection, merchant: str, numbers: Sequence[str], *, if_free: bool
+) -> dict[str, Order]:
+    """Those of the orders that are there, locked; ``if_free``: but not by somebody else."""
+    given = {"of_merchant": merchant, "numbers": list(numbers)}
+    rows = connection.execute(_LOCKED_IF_FREE if if_free else _LOCKED, given)
+    return {row.order_no: order_of(row._mapping) for row in rows}
+
+
+def orders_by_number(
+    connection: Connection, merchant: str, numbers: Sequence[str]
+) -> dict[str, Order]:
+    """Those of the orders that are there, not locked."""
+    rows = connection.execute(_BY_NUMBER, {"of_merchant": merchant, "numbers": list(numbers)})
+    return {row.order_no: order_of(row._mapping) for row in rows}
+
+
+def insert_orders(connection: Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Insert orders of one merchant; number and id of those whose number was not there."""
+    statement = (
         insert_into(connection, orders)
-        .values(values)
         .on_conflict_do_nothing(index_elements=["merchant", "order_no"])
+        .returning(orders.c.order_no, orders.c.id)
     )
+    written = connection.execute(statement, list(rows))
+    return {row.order_no: row.id for row in written}
 
 
 def update_order(connection: Connection, order_id: int, values: dict[str, Any]) -> None:
     """Write columns of an order that is locked."""
-    connection.execute(update(orders).where(orders.c.id == order_id).values(values))
+    update_row(connection, orders, {"id": order_id}, values)
 
 
 def keep_figures(connection: Connection, order_id: int, figures: Figures, at: datetime) -> None:
@@ -61,16 +82,10 @@ def keep_figures(connection: Connection, order_id: int, figures: Figures, at: da
     update_order(connection, order_id, values | {"figures_at": at})
 
 
-def wake_if_waiting(connection: Connection, order_id: int, at: datetime) -> bool:
-    """Mark the order to be woken at ``at`` if a refund of it is queued, else not at all."""
-    waiting = exists().where(refunds.c.order_id == order_id, refunds.c.state == "queued")
-    written = connection.execute(
-        update(orders)
-        .where(orders.c.id == order_id)
-        .values(wake_at=case((waiting, at), else_=null()))
-        .returning(orders.c.wake_at)
-    )
-    return written.scalar_one() is not None
+def wake_no_later(connection: Connection, order_id: int, at: datetime) -> None:
+    """Have an order that is to be woken at all woken at ``at`` at the latest."""
+    later = and_(orders.c.id == order_id, orders.c.wake_at > at)
+    connection.execute(update(orders).where(later).values(wake_at=at))
 
 
 def claim_orders_to_wake(

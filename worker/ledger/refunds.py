@@ -1,10 +1,10 @@
 """Queries on refunds and their attempts."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, insert, or_, select, text, update
+from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, text, update
 
 from worker.ledger.rows import (
     AttemptRow,
@@ -12,53 +12,100 @@ from worker.ledger.rows import (
     Head,
     Order,
     Refund,
+    Sendable,
     attempt_of,
     order_of,
     refund_of,
 )
-from worker.ledger.tables import ASKABLE, OPEN_ON_ORDER, accounts, attempts, orders, refunds
+from worker.ledger.tables import OPEN_ON_ORDER, accounts, attempts, orders, refunds
+from worker.ledger.types import is_one_of
+from worker.ledger.writes import insert_row, update_row
 from worker.refund import CLOSED, Attempt
+
+
+def refund_rows() -> Select[Any]:
+    """Refunds, each with what its account says of all of them."""
+    return select(refunds, accounts.c.query_first_since).join(
+        accounts, accounts.c.name == refunds.c.account
+    )
 
 
 def find_refund(connection: Connection, merchant: str, refund_no: str) -> Refund | None:
     """The refund of that number, not locked."""
     row = connection.execute(
-        select(refunds).where(refunds.c.merchant == merchant, refunds.c.refund_no == refund_no)
+        refund_rows().where(refunds.c.merchant == merchant, refunds.c.refund_no == refund_no)
     ).first()
-    return refund_of(row) if row else None
+    return refund_of(row._mapping) if row else None
 
 
 def latest_refund(connection: Connection, order_id: int) -> Refund:
     """The order's refund that came last, not locked; no order is without one."""
     row = connection.execute(
-        select(refunds).where(refunds.c.order_id == order_id).order_by(refunds.c.id.desc()).limit(1)
+        refund_rows().where(refunds.c.order_id == order_id).order_by(refunds.c.id.desc()).limit(1)
     )
-    return refund_of(row.one())
+    return refund_of(row.mappings().one())
 
 
 def find_refunds_by_number(connection: Connection, refund_no: str) -> list[Refund]:
     """Every merchant's refund of that number, not locked."""
     rows = connection.execute(
-        select(refunds).where(refunds.c.refund_no == refund_no).order_by(refunds.c.id)
+        refund_rows().where(refunds.c.refund_no == refund_no).order_by(refunds.c.id)
     )
-    return [refund_of(row) for row in rows]
+    return [refund_of(row._mapping) for row in rows]
 
 
 def lock_refund(connection: Connection, refund_id: int) -> Refund:
     """The refund, locked; its order must be locked already."""
-    row = connection.execute(select(refunds).where(refunds.c.id == refund_id).with_for_update())
-    return refund_of(row.one())
+    found = refund_rows().where(refunds.c.id == refund_id).with_for_update(of=refunds)
+    return refund_of(connection.execute(found).mappings().one())
 
 
-def insert_refund(connection: Connection, values: dict[str, Any]) -> int:
-    """Insert a refund and return its id."""
-    written = connection.execute(insert(refunds).values(values).returning(refunds.c.id))
-    return int(written.scalar_one())
+_BY_NUMBER: Final = refund_rows().where(
+    refunds.c.merchant == bindparam("of_merchant"), is_one_of(refunds.c.refund_no, "numbers")
+)
+
+
+def find_refunds(
+    connection: Connection, merchant: str, numbers: Sequence[str]
+) -> dict[str, Refund]:
+    """Those of the merchant's refunds that are there, by their numbers; not locked."""
+    given = {"of_merchant": merchant, "numbers": list(numbers)}
+    rows = connection.execute(_BY_NUMBER, given)
+    return {row.refund_no: refund_of(row._mapping) for row in rows}
+
+
+_OPEN_ORDERS: Final = select(refunds.c.order_id).where(
+    is_one_of(refunds.c.order_id, "ids"), text(f"({OPEN_ON_ORDER})")
+)
+
+
+def orders_with_open(connection: Connection, order_ids: Sequence[int]) -> set[int]:
+    """Those of the orders that a refund holds, or waits for."""
+    return set(connection.execute(_OPEN_ORDERS, {"ids": list(order_ids)}).scalars())
+
+
+_INSERTED: Final = insert(refunds)
+_IDS: Final = select(refunds.c.refund_no, refunds.c.id).where(
+    refunds.c.merchant == bindparam("of_merchant"), is_one_of(refunds.c.refund_no, "numbers")
+)
+
+
+def insert_refunds(
+    connection: Connection, merchant: str, rows: Sequence[dict[str, Any]]
+) -> dict[str, int]:
+    """Insert refunds of one merchant, in their order; number and id of each.
+
+    In two statements whose text is the same for any number of rows: they stay prepared.
+    """
+    connection.execute(_INSERTED, list(rows))
+    numbers = [row["refund_no"] for row in rows]
+    found = connection.execute(_IDS, {"of_merchant": merchant, "numbers": numbers})
+    return {row.refund_no: row.id for row in found}
 
 
 def update_refund(connection: Connection, refund_id: int, values: dict[str, Any]) -> None:
     """Write columns of a refund that is locked."""
-    connection.execute(update(refunds).where(refunds.c.id == refund_id).values(values))
+    update_row(connection, refunds, {"id": refund_id}, values)
 
 
 def note_number(connection: Connection, refund_id: int, number: str | None) -> None:
@@ -84,8 +131,8 @@ def count_refunds_of_order(connection: Connection, order_id: int) -> int:
 def head_of_order(connection: Connection, order_id: int, *, lock: bool) -> Head | None:
     """The refund that holds the order, else the oldest queued one, with its account's guards."""
     head = (
-        select(refunds, accounts.c.paused_at, accounts.c.failures, accounts.c.breaker_until)
-        .join(accounts, accounts.c.name == refunds.c.account)
+        refund_rows()
+        .add_columns(accounts.c.paused_at, accounts.c.failures, accounts.c.breaker_until)
         .where(refunds.c.order_id == order_id, text(f"({OPEN_ON_ORDER})"))
         .order_by(refunds.c.holds_order.desc(), refunds.c.id)
         .limit(1)
@@ -94,37 +141,44 @@ def head_of_order(connection: Connection, order_id: int, *, lock: bool) -> Head 
     if row is None:
         return None
     breaker = Breaker(failures=row.failures, until=row.breaker_until)
-    return Head(refund=refund_of(row), paused=row.paused_at is not None, breaker=breaker)
+    return Head(refund=refund_of(row._mapping), paused=row.paused_at is not None, breaker=breaker)
 
 
-def may_still_send(
-    connection: Connection, refund_id: int, attempt: int, trial_until: datetime | None
-) -> bool:
-    """T2: the attempt is current, its account not paused, its order neither held nor frozen.
-
-    A breaker that opened meanwhile forbids it too, but not the call that is its trial, which
-    knows the breaker's time.
-    """
-    found = connection.execute(
-        select(refunds.c.id)
-        .join(orders, orders.c.id == refunds.c.order_id)
-        .join(accounts, accounts.c.name == refunds.c.account)
-        .where(
-            refunds.c.id == refund_id,
-            refunds.c.state == "submitting",
-            refunds.c.attempt == attempt,
-            accounts.c.paused_at.is_(None),
-            or_(accounts.c.breaker_until.is_(None), accounts.c.breaker_until == trial_until),
-            orders.c.hold_token.is_(None),
-            orders.c.frozen_at.is_(None),
-        )
+_MAY_BE_SENT: Final = (
+    select(refunds.c.id, attempts.c.number, attempts.c.started_at, accounts.c.breaker_until)
+    .join(orders, orders.c.id == refunds.c.order_id)
+    .join(accounts, accounts.c.name == refunds.c.account)
+    .join(
+        attempts,
+        and_(attempts.c.refund_id == refunds.c.id, attempts.c.number == refunds.c.attempt),
     )
-    return found.first() is not None
+    .where(
+        is_one_of(refunds.c.id, "ids"),
+        refunds.c.state == "submitting",
+        accounts.c.paused_at.is_(None),
+        or_(
+            accounts.c.query_first_since.is_(None),
+            refunds.c.cleared_at > accounts.c.query_first_since,
+        ),
+        orders.c.hold_token.is_(None),
+        orders.c.frozen_at.is_(None),
+    )
+)
+
+
+def may_be_sent(connection: Connection, refund_ids: Sequence[int]) -> dict[int, Sendable]:
+    """T2: those of the refunds whose order is neither held nor frozen, nor their account paused.
+
+    Nor has the account begun to ask first, unless the refund was cleared since. What is left to the
+    caller is whether the attempt is its own.
+    """
+    rows = connection.execute(_MAY_BE_SENT, {"ids": list(refund_ids)})
+    return {refund_id: Sendable(*attempt) for refund_id, *attempt in rows}
 
 
 def insert_attempt(connection: Connection, values: dict[str, Any]) -> None:
     """Write down the intent to send."""
-    connection.execute(insert(attempts).values(values))
+    insert_row(connection, attempts, values)
 
 
 def get_attempt(connection: Connection, refund_id: int, number: int) -> AttemptRow:
@@ -132,7 +186,7 @@ def get_attempt(connection: Connection, refund_id: int, number: int) -> AttemptR
     row = connection.execute(
         select(attempts).where(attempts.c.refund_id == refund_id, attempts.c.number == number)
     )
-    return attempt_of(row.one())
+    return attempt_of(row.mappings().one())
 
 
 def said_before(connection: Connection, refund_id: int, number: int) -> str | None:
@@ -155,11 +209,7 @@ def finish_attempt(
     connection: Connection, refund_id: int, number: int, values: dict[str, Any]
 ) -> None:
     """Write what became of an attempt."""
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.refund_id == refund_id, attempts.c.number == number)
-        .values(values)
-    )
+    update_row(connection, attempts, {"refund_id": refund_id, "number": number}, values)
 
 
 def close_attempts(connection: Connection, refund_id: int, now: datetime) -> None:
@@ -185,76 +235,6 @@ def attempts_past_lease(
     return [(row.order_id, row.refund_id, row.number) for row in rows]
 
 
-def accounts_with_questions(
-    connection: Connection, names: Iterable[str], now: datetime
-) -> list[str]:
-    """Those of the accounts that have a refund to ask about now."""
-    return [name for name in names if _has_question(connection, name, now)]
-
-
-def _has_question(connection: Connection, account: str, now: datetime) -> bool:
-    found = connection.execute(
-        select(refunds.c.id)
-        .where(refunds.c.account == account, text(ASKABLE), refunds.c.due_at <= now)
-        .limit(1)
-    )
-    return found.first() is not None
-
-
-def count_questions(connection: Connection, account: str, now: datetime, most: int) -> int:
-    """How many refunds of the account are to be asked about now; ``most`` are counted."""
-    due = select(refunds.c.id).where(
-        refunds.c.account == account, text(ASKABLE), refunds.c.due_at <= now
-    )
-    return len(connection.execute(due.limit(most)).all())
-
-
-def claim_questions(
-    connection: Connection, account: str, now: datetime, until: datetime, limit: int
-) -> list[tuple[Refund, Order, datetime | None]]:
-    """Due refunds of an account, their latest attempt's start if any, claimed until ``until``."""
-    latest = and_(attempts.c.refund_id == refunds.c.id, attempts.c.number == refunds.c.attempt)
-    due = (
-        select(refunds.c.id)
-        .where(refunds.c.account == account, text(ASKABLE), refunds.c.due_at <= now)
-        .order_by(refunds.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    ids = list(connection.execute(due).scalars())
-    if not ids:
-        return []
-    connection.execute(
-        update(refunds)
-        .where(refunds.c.id.in_(ids))
-        .values(due_at=until, asked=refunds.c.asked + 1, asked_at=now)
-    )
-    rows = connection.execute(select(refunds).where(refunds.c.id.in_(ids))).all()
-    found = {row.id: refund_of(row) for row in rows}
-    return [
-        (found[refund_id], order, started_at)
-        for refund_id, order, started_at in _with_order(connection, ids, latest)
-    ]
-
-
-def _with_order(
-    connection: Connection, ids: list[int], latest: Any
-) -> list[tuple[int, Order, datetime | None]]:
-    rows = connection.execute(
-        select(refunds.c.id.label("refund"), attempts.c.started_at, orders)
-        .join(orders, orders.c.id == refunds.c.order_id)
-        .outerjoin(attempts, latest)  # what was told of before it was sent has none
-        .where(refunds.c.id.in_(ids))
-        .order_by(refunds.c.id)
-    )
-    found = []
-    for row in rows:
-        values = dict(row._mapping)
-        refund_id, started_at = values.pop("refund"), values.pop("started_at")
-        found.append((refund_id, Order(**values), started_at))
-    return found
-
-
 def claim_aged(connection: Connection, now: datetime, limit: int) -> list[tuple[int, int]]:
     """Order id and id of open refunds that a person should look at by now."""
     rows = connection.execute(
@@ -268,6 +248,7 @@ def claim_aged(connection: Connection, now: datetime, limit: int) -> list[tuple[
 
 def order_and_refund(connection: Connection, refund_id: int) -> tuple[Order, Refund]:
     """A refund and its order, not locked."""
-    refund = refund_of(connection.execute(select(refunds).where(refunds.c.id == refund_id)).one())
-    order = connection.execute(select(orders).where(orders.c.id == refund.order_id)).one()
-    return order_of(order), refund
+    found = refund_rows().where(refunds.c.id == refund_id)
+    refund = refund_of(connection.execute(found).mappings().one())
+    order = connection.execute(select(orders).where(orders.c.id == refund.order_id))
+    return order_of(order.mappings().one()), refund

@@ -1,12 +1,26 @@
-"""Queries that people and programs read by: lists, timelines, cases, refused jobs."""
+"""Queries that people and programs read by: lists, timelines, refused jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Label,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    select,
+    text,
+)
 
+from worker.ledger.engine import Ledger
+from worker.ledger.query_first import not_cleared
 from worker.ledger.tables import (
     accounts,
     attempts,
@@ -16,6 +30,7 @@ from worker.ledger.tables import (
     refunds,
     refused_jobs,
 )
+from worker.refund import WAITING_FOR_FUNDS
 
 #: Rows fetched at once, so that an export of millions needs little memory.
 CHUNK: Final = 1000
@@ -50,23 +65,6 @@ class Moment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CaseRow:
-    """One case."""
-
-    id: int
-    kind: str
-    owner: str
-    opened_at: datetime
-    closed_at: datetime | None
-    account: str
-    order_no: str
-    refund_no: str
-    amount: int
-    state: str
-    evidence: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class AccountRow:
     """One account: what stops it, and what waits to be sent, in fen."""
 
@@ -79,8 +77,15 @@ class AccountRow:
     breaker: str
     breaker_until: datetime | None
     failures: int
+    #: The ledger was restored: since when it asks before it sends, why, and how many are left.
+    query_first_since: datetime | None
+    query_first_reason: str | None
+    uncleared: int
     waiting: int
     waiting_amount: int
+    #: Those of them that go again once the merchant's balance at the provider is filled up.
+    short_of_funds: int
+    short_of_funds_amount: int
 
 
 def _refund_rows() -> Select[Any]:
@@ -112,12 +117,17 @@ def _export_row(row: Any) -> ExportRow:
     return ExportRow(**{name: row._mapping[name] for name in ExportRow.__slots__})
 
 
-def export_rows(connection: Connection) -> Iterator[ExportRow]:
-    """Every refund, in the order of intake."""
+def export_rows(ledger: Ledger) -> Iterator[ExportRow]:
+    """Every refund, in the order of intake; no transaction is open while a row is at work."""
     last = 0
-    while rows := connection.execute(_refund_rows().where(refunds.c.id > last).limit(CHUNK)).all():
+    while rows := _page(ledger, _refund_rows().where(refunds.c.id > last).limit(CHUNK)):
         yield from map(_export_row, rows)
         last = rows[-1].id
+
+
+def _page(ledger: Ledger, query: Select[Any]) -> Sequence[Row[Any]]:
+    with ledger.read() as connection:
+        return connection.execute(query).all()
 
 
 def list_rows(
@@ -134,18 +144,29 @@ def list_rows(
 
 def account_rows(connection: Connection, now: datetime) -> list[AccountRow]:
     """Every account, by its name."""
+    latest = and_(events.c.refund_id == refunds.c.id, events.c.seq == refunds.c.event_seq)
+    short = events.c.kind == WAITING_FOR_FUNDS
+
+    def summed(of: ColumnElement[bool], what: ColumnElement[int], name: str) -> Label[int]:
+        return func.sum(case((of, what), else_=0)).label(name)
+
     queued = (
         select(
             refunds.c.account,
             func.count().label("waiting"),
             func.sum(refunds.c.amount).label("waiting_amount"),
+            summed(short, literal(1), "short_of_funds"),
+            summed(short, refunds.c.amount, "short_of_funds_amount"),
+            summed(not_cleared(accounts.c.query_first_since), literal(1), "uncleared"),
         )
+        .join(accounts, accounts.c.name == refunds.c.account)
+        .join(events, latest)
         .where(refunds.c.state == "queued")
         .group_by(refunds.c.account)
         .subquery()
     )
     rows = connection.execute(
-        select(accounts, queued.c.waiting, queued.c.waiting_amount)
+        select(accounts, *(column for column in queued.c if column.name != "account"))
         .outerjoin(queued, queued.c.account == accounts.c.name)
         .order_by(accounts.c.name)
     )
@@ -163,8 +184,13 @@ def _account_row(row: Any, now: datetime) -> AccountRow:
         breaker="closed" if until is None else "open" if until > now else "half_open",
         breaker_until=until,
         failures=row.failures,
+        query_first_since=row.query_first_since,
+        query_first_reason=row.query_first_reason,
+        uncleared=int(row.uncleared or 0) if row.query_first_since else 0,
         waiting=row.waiting or 0,
         waiting_amount=int(row.waiting_amount or 0),
+        short_of_funds=int(row.short_of_funds or 0),
+        short_of_funds_amount=int(row.short_of_funds_amount or 0),
     )
 
 
@@ -191,43 +217,6 @@ def attempt_rows(connection: Connection, refund_id: int) -> list[dict[str, Any]]
         .order_by(attempts.c.number)
     )
     return [dict(row._mapping) for row in rows]
-
-
-def _case_rows() -> Select[Any]:
-    return (
-        select(
-            cases,
-            refunds.c.account,
-            orders.c.order_no,
-            refunds.c.refund_no,
-            refunds.c.amount,
-            refunds.c.state,
-        )
-        .join(refunds, refunds.c.id == cases.c.refund_id)
-        .join(orders, orders.c.id == refunds.c.order_id)
-    )
-
-
-def _case_row(row: Any) -> CaseRow:
-    return CaseRow(**{name: row._mapping[name] for name in CaseRow.__slots__})
-
-
-def open_cases(connection: Connection, limit: int) -> list[CaseRow]:
-    """Open cases, the oldest first."""
-    query = _case_rows().where(text("cases.closed_at IS NULL")).order_by(cases.c.opened_at)
-    return [_case_row(row) for row in connection.execute(query.limit(limit))]
-
-
-def get_case(connection: Connection, case_id: int) -> CaseRow | None:
-    """One case."""
-    row = connection.execute(_case_rows().where(cases.c.id == case_id)).first()
-    return _case_row(row) if row else None
-
-
-def cases_of(connection: Connection, refund_id: int) -> list[CaseRow]:
-    """The cases of a refund, the oldest first."""
-    query = _case_rows().where(cases.c.refund_id == refund_id).order_by(cases.c.id)
-    return [_case_row(row) for row in connection.execute(query)]
 
 
 def _refused(query: Select[Any]) -> Select[Any]:

@@ -1,10 +1,9 @@
 """The rows that the steps work on, as frozen values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Row
+from typing import Any, NamedTuple
 
 from refundry import State
 from worker.refund import Attempt, Standing
@@ -35,6 +34,7 @@ class Order:
     frozen_at: datetime | None
     hold_token: str | None
     held_at: datetime | None
+    held_by: str | None
     provider_refunded: int | None
     provider_left: int | None
     figures_at: datetime | None
@@ -66,6 +66,8 @@ class Refund:
     refund_no: str
     amount: int
     event_seq: int
+    #: What a contradiction has reserved again; of one that was settled as executed beyond what was
+    #: left, what of it is counted as refunded and what exceeds.
     contested_reserved: int
     contested_excess: int
     marketing_amount: int
@@ -82,8 +84,20 @@ class Refund:
     asked: int
     asked_at: datetime | None
     last_answer: str | None
+    cleared_at: datetime | None
+    needs_approval: bool
+    #: Since when its account asks first: the ledger was restored, and may have lost attempts.
+    query_first_since: datetime | None
     #: What decisions read and write.
     standing: Standing
+
+    def is_row_of(self, other: "Refund") -> bool:
+        """Whether both are of one row: a ledger that lost commits gives an id once more."""
+        return (self.id, self.refund_no, self.accepted_at) == (
+            other.id,
+            other.refund_no,
+            other.accepted_at,
+        )
 
     @property
     def paid_part(self) -> int:
@@ -93,6 +107,16 @@ class Refund:
     @property
     def state(self) -> State:
         return self.standing.state
+
+    @property
+    def uncleared(self) -> bool:
+        """What a restored ledger may have lost of it is not known yet."""
+        return is_uncleared(self.query_first_since, self.cleared_at)
+
+    @property
+    def may_lack_attempts(self) -> bool:
+        """A restored ledger may have lost attempts of it, whether it is cleared or not."""
+        return self.uncleared or self.cleared_at is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +138,16 @@ class Head:
     breaker: Breaker
 
 
+class Sendable(NamedTuple):
+    """The attempt of a refund that may be sent, as T2 finds it."""
+
+    number: int
+    #: An attempt that began at another time is another one: a ledger that lost commits gives its
+    #: number, and its refund's id, once more.
+    started_at: datetime
+    breaker_until: datetime | None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRow:
     """One attempt to submit a refund."""
@@ -129,17 +163,21 @@ class AttemptRow:
     message: str
 
 
+def is_uncleared(since: datetime | None, cleared_at: datetime | None) -> bool:
+    """Whether a refund of an account that asks first since then is not cleared."""
+    return since is not None and (cleared_at is None or cleared_at <= since)
+
+
 _REFUND_FIELDS = frozenset(field.name for field in fields(Refund)) - {"standing"}
 
 
-def order_of(row: Row[Any]) -> Order:
+def order_of(values: Mapping[Any, Any]) -> Order:
     """An ``orders`` row as a value."""
-    return Order(**row._mapping)
+    return Order(**values)
 
 
-def refund_of(row: Row[Any]) -> Refund:
-    """A ``refunds`` row as a value."""
-    values = row._mapping
+def refund_of(values: Mapping[Any, Any]) -> Refund:
+    """A ``refunds`` row as a value, with its account's ``query_first_since``."""
     standing = Standing(
         state=State(values["state"]),
         attempt=values["attempt"],
@@ -149,12 +187,12 @@ def refund_of(row: Row[Any]) -> Refund:
         not_found=values["not_found"],
         not_found_since=values["not_found_since"],
         releases=values["releases"],
-        contested=any(values[f"contested_{kind}"] for kind in ("reserved", "excess", "marketing")),
+        contested=values["state"] != State.SUCCEEDED
+        and any(values[f"contested_{kind}"] for kind in ("reserved", "excess", "marketing")),
     )
     return Refund(standing=standing, **{name: values[name] for name in _REFUND_FIELDS})
 
 
-def attempt_of(row: Row[Any]) -> AttemptRow:
+def attempt_of(values: Mapping[Any, Any]) -> AttemptRow:
     """An ``attempts`` row as a value."""
-    values = dict(row._mapping)
     return AttemptRow(**{**values, "status": Attempt(values["status"])})

@@ -1,5 +1,7 @@
 """What every table is made with."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import Index, MetaData, text
 
 metadata = MetaData(
@@ -16,3 +18,9 @@ def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index
     """An index over the rows that meet a condition, on either database."""
     condition = text(where)
     return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+def one_of(column: str, values: Iterable[str]) -> str:
+    """The condition that a column has one of the values."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({listed})"

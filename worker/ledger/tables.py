@@ -20,9 +20,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from refundry import State
+from worker.ledger.case_tables import approvals, case_entries, cases, proposals
+from worker.ledger.import_tables import import_rows, imports
 from worker.ledger.outside_tables import (
     announcements,
     api_tokens,
@@ -30,35 +33,47 @@ from worker.ledger.outside_tables import (
     refused_callbacks,
     refused_jobs,
 )
-from worker.ledger.schema import metadata, partial
+from worker.ledger.schema import metadata, one_of, partial
+from worker.ledger.statement_tables import (
+    differences,
+    reconciliations,
+    statement_lines,
+    statements,
+)
 from worker.ledger.types import Fen, Json, RowId, UtcTime
-from worker.refund import Attempt
+from worker.refund import ASKED_ABOUT, Attempt
 
 __all__ = [
     "accounts",
     "announcements",
     "api_tokens",
+    "approvals",
     "attempts",
     "callbacks",
+    "case_entries",
     "cases",
+    "differences",
     "events",
+    "import_rows",
+    "imports",
     "metadata",
     "orders",
+    "proposals",
+    "reconciliations",
     "refunds",
     "refused_callbacks",
     "refused_jobs",
+    "statement_lines",
+    "statements",
 ]
-
-
-def _one_of(column: str, values: type[State] | type[Attempt]) -> str:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return f"{column} IN ({listed})"
 
 
 #: What the holder of an order, or the oldest that waits for it, looks like.
 OPEN_ON_ORDER: Final = "holds_order OR state = 'queued'"
 #: Whom polling may ask about.
-ASKABLE: Final = "due_at IS NOT NULL AND state IN ('unknown', 'pending', 'failed', 'succeeded')"
+ASKABLE: Final = f"due_at IS NOT NULL AND {one_of('state', ASKED_ABOUT)}"
+#: What reconciliation asks about again, and what a bill should have.
+SETTLED: Final = "state IN ('succeeded', 'failed')"
 
 _HOLDS_AS_THE_STATE_SAYS = (
     "CASE state WHEN 'queued' THEN holds_order = (open_sent > 0)"
@@ -82,6 +97,9 @@ accounts = Table(
     #: Calls in a row without a trustworthy answer; the breaker is open until ``breaker_until``.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("breaker_until", UtcTime),
+    #: The ledger was restored: what was not cleared since then is asked about before it is sent.
+    Column("query_first_since", UtcTime),
+    Column("query_first_reason", Text),
 )
 
 orders = Table(
@@ -108,6 +126,7 @@ orders = Table(
     Column("frozen_at", UtcTime),
     Column("hold_token", String(64)),
     Column("held_at", UtcTime),
+    Column("held_by", String(64)),
     #: What the provider said last of the whole order.
     Column("provider_refunded", Fen),
     Column("provider_left", Fen),
@@ -130,6 +149,7 @@ orders = Table(
     ),
     CheckConstraint("(hold_token IS NULL) = (held_at IS NULL)", name="hold_is_whole"),
     partial("ix_orders_wake", "wake_at", where="wake_at IS NOT NULL"),
+    partial("ix_orders_held", "held_at", where="held_at IS NOT NULL"),
 )
 
 refunds = Table(
@@ -167,6 +187,10 @@ refunds = Table(
     Column("asked", Integer, nullable=False, server_default="0"),
     Column("asked_at", UtcTime),
     Column("last_answer", Text),
+    #: What a restored ledger may have lost of it was known then.
+    Column("cleared_at", UtcTime),
+    #: It is not sent before a second person has approved it.
+    Column("needs_approval", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("merchant", "refund_no"),
     ForeignKeyConstraint(
         ["id", "event_seq", "state"],
@@ -177,7 +201,7 @@ refunds = Table(
         use_alter=True,
     ),
     CheckConstraint("amount > 0", name="amount"),
-    CheckConstraint(_one_of("state", State), name="state"),
+    CheckConstraint(one_of("state", State), name="state"),
     CheckConstraint(_HOLDS_AS_THE_STATE_SAYS, name="holds_as_the_state_says"),
     CheckConstraint(_SENT_AS_THE_STATE_SAYS, name="sent_as_the_state_says"),
     CheckConstraint(
@@ -198,6 +222,13 @@ refunds = Table(
     partial("ix_refunds_open_on_order", "order_id", "holds_order", "id", where=OPEN_ON_ORDER),
     partial("ix_refunds_due", "account", "due_at", where=ASKABLE),
     partial("ix_refunds_case", "case_at", where="case_at IS NOT NULL"),
+    partial(
+        "ix_refunds_provider_no",
+        "merchant",
+        "provider_refund_no",
+        where="provider_refund_no IS NOT NULL",
+    ),
+    partial("ix_refunds_final", "account", "state_at", where=SETTLED),
     Index("ix_refunds_order", "order_id"),
     Index("ix_refunds_refund_no", "refund_no"),
     Index("ix_refunds_state", "state", "id"),
@@ -216,7 +247,7 @@ attempts = Table(
     Column("code", String(64), nullable=False, server_default=""),
     Column("message", Text, nullable=False, server_default=""),
     CheckConstraint("number > 0", name="number"),
-    CheckConstraint(_one_of("status", Attempt), name="status"),
+    CheckConstraint(one_of("status", Attempt), name="status"),
     partial("uq_attempts_live", "refund_id", where="status = 'started'", unique=True),
     partial("ix_attempts_lease", "lease_until", where="status = 'started'"),
 )
@@ -231,20 +262,6 @@ events = Table(
     Column("kind", String(32), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("detail", Json, nullable=False),
-    CheckConstraint(_one_of("state", State), name="state"),
+    CheckConstraint(one_of("state", State), name="state"),
     CheckConstraint("seq > 0", name="seq"),
-)
-
-cases = Table(
-    "cases",
-    metadata,
-    Column("id", RowId, Identity(always=False), primary_key=True),
-    Column("refund_id", ForeignKey("refunds.id"), nullable=False),
-    Column("kind", String(32), nullable=False),
-    Column("owner", String(64), nullable=False),
-    Column("opened_at", UtcTime, nullable=False),
-    Column("closed_at", UtcTime),
-    Column("evidence", Json, nullable=False),
-    partial("uq_cases_open", "refund_id", "kind", where="closed_at IS NULL", unique=True),
-    partial("ix_cases_open", "opened_at", where="closed_at IS NULL"),
 )

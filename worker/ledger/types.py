@@ -1,11 +1,25 @@
 """Column types that mean the same on PostgreSQL and SQLite."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Connection, DateTime, Dialect, Integer, Table
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Dialect,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
@@ -38,3 +52,53 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _Numbers(TypeDecorator[list[int]]):
+    """Row ids as one parameter: an array, on SQLite its JSON text."""
+
+    impl = Text
+    cache_ok = True
+    item: TypeEngine[Any] = BigInteger()
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(ARRAY(self.item) if _has_arrays(dialect) else Text())
+
+    def process_bind_param(self, value: list[Any] | None, dialect: Dialect) -> Any:
+        return value if _has_arrays(dialect) else json.dumps(value)
+
+
+class _Texts(_Numbers):
+    cache_ok = True
+    item = Text()
+
+
+def _has_arrays(dialect: Dialect) -> bool:
+    return dialect.name == "postgresql"
+
+
+class _IsOneOf(FunctionElement[Any]):
+    """Of no type: SQLite would be given a comparison with 1, and use no index."""
+
+    inherit_cache = True
+
+
+def is_one_of(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Whether a column has one of the values of the parameter ``name``, which is a list.
+
+    The statement's text is the same for any number of them, so that it stays prepared.
+    """
+    kind = _Numbers() if isinstance(column.type, Integer) else _Texts()
+    return _IsOneOf(column, bindparam(name, type_=kind))
+
+
+@compiles(_IsOneOf, "postgresql")
+def _any_of_array(element: Any, compiler: Any, **options: Any) -> str:
+    column, values = element.clauses
+    return f"{compiler.process(column, **options)} = ANY ({compiler.process(values, **options)})"
+
+
+@compiles(_IsOneOf, "sqlite")
+def _in_json(element: Any, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(one, **options) for one in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"

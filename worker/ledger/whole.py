@@ -1,7 +1,7 @@
 """Reads orders with all that belongs to them, for the audit: in chunks, each by its index."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -9,6 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, or_, select
 
 from worker.ledger.callbacks import merchants_of_callbacks
+from worker.ledger.proposals import approved_proposals
+from worker.ledger.refunds import refund_rows
 from worker.ledger.rows import Order, order_of
 from worker.ledger.tables import accounts, attempts, cases, events, orders, refunds
 
@@ -22,10 +24,13 @@ Values = dict[str, Any]
 class WholeRefund:
     """A refund's row with its events, attempts and cases, each in its order."""
 
+    #: With its account's ``query_first_since``.
     row: Values
     events: list[Values] = field(default_factory=list)
     attempts: list[Values] = field(default_factory=list)
     cases: list[Values] = field(default_factory=list)
+    #: Settlements that two persons brought about.
+    approved: list[Values] = field(default_factory=list)
     #: Merchants whose notifications are stored as this refund's.
     told_by: set[str] = field(default_factory=set)
 
@@ -48,6 +53,14 @@ def whole_orders(connection: Connection) -> Iterator[WholeOrder]:
         last = rows[-1].id
 
 
+def whole_orders_of(connection: Connection, ids: Collection[int]) -> Iterator[WholeOrder]:
+    """Those of the orders, the oldest first."""
+    rows = connection.execute(
+        select(orders).where(orders.c.id.in_(sorted(ids))).order_by(orders.c.id)
+    )
+    yield from _with_refunds(connection, rows.all())
+
+
 def stopped_accounts(connection: Connection, now: datetime) -> set[str]:
     """Names of the accounts that are paused, or whose breaker is open."""
     stopped = or_(accounts.c.paused_at.is_not(None), accounts.c.breaker_until > now)
@@ -55,9 +68,9 @@ def stopped_accounts(connection: Connection, now: datetime) -> set[str]:
 
 
 def _with_refunds(connection: Connection, rows: Any) -> Iterator[WholeOrder]:
-    found = {row.id: WholeOrder(order=order_of(row)) for row in rows}
+    found = {row.id: WholeOrder(order=order_of(row._mapping)) for row in rows}
     by_id: dict[int, WholeRefund] = {}
-    query = select(refunds).where(refunds.c.order_id.in_(found)).order_by(refunds.c.id)
+    query = refund_rows().where(refunds.c.order_id.in_(found)).order_by(refunds.c.id)
     for row in connection.execute(query):
         whole = WholeRefund(row=dict(row._mapping))
         by_id[row.id] = whole
@@ -65,6 +78,8 @@ def _with_refunds(connection: Connection, rows: Any) -> Iterator[WholeOrder]:
     for table, name in ((events, "events"), (attempts, "attempts"), (cases, "cases")):
         for refund_id, rows_of_it in _grouped(connection, table, list(by_id)).items():
             setattr(by_id[refund_id], name, rows_of_it)
+    for one in approved_proposals(connection, list(by_id)):
+        by_id[one["refund_id"]].approved.append(one)
     for refund_id, merchant in merchants_of_callbacks(connection, list(by_id)):
         by_id[refund_id].told_by.add(merchant)
     yield from found.values()

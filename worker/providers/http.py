@@ -184,8 +184,8 @@ def _inflated(body: bytes) -> bytes:
         raise NoAnswer("the compressed answer cannot be read") from None
     if len(plain) > MAX_ANSWER_BYTES:
         raise NoAnswer(f"the inflated answer is longer than {MAX_ANSWER_BYTES} bytes")
-    if not inflater.eof:
-        raise NoAnswer("the compressed answer is cut")
+    if not inflater.eof or inflater.unused_data:
+        raise NoAnswer("the compressed answer is cut, or goes on after its end")
     return plain
 
 

@@ -19,6 +19,7 @@ from worker.ledger import journal
 from worker.ledger.journal import Announcement
 from worker.runtime import Runtime
 from worker.steps.announce import BATCH, write_down
+from worker.steps.faults import fault
 
 _log = structlog.get_logger(__name__)
 
@@ -80,8 +81,8 @@ def _go_round(runtime: Runtime, items: list[Announcement]) -> None:
                 journal.put_announcements_off(connection, [item.id for item in left], now)
     except ServiceAway as error:
         _log.warning("announce.round_not_committed", error=str(error))
-    except Exception:
-        _log.exception("announce.round_fault")
+    except Exception as error:
+        _log.error("announce.round_fault", **fault(error))
 
 
 def _post_all(runtime: Runtime, items: list[Announcement]) -> int:

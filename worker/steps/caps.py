@@ -8,7 +8,6 @@ from refundry import RefundRequest
 from worker.errors import Refused
 from worker.ledger.refunds import count_refunds_of_order
 from worker.ledger.rows import Order
-from worker.providers.base import Markets
 from worker.runtime import Line
 
 
@@ -43,8 +42,7 @@ def _must_agree(name: str, known: object, stated: object) -> None:
 
 def marketing_of(line: Line, request: RefundRequest) -> int:
     """What of the amount the merchant's marketing bears, in fen."""
-    provider = line.provider
-    return provider.marketing_amount(request) if isinstance(provider, Markets) else 0
+    return line.markets.marketing_amount(request) if line.markets else 0
 
 
 def check_amounts(
@@ -82,8 +80,8 @@ def _must_fit(amount: int, left: int, of_what: str) -> None:
         )
 
 
-def check_count(connection: Connection, line: Line, order: Order) -> None:
-    """Raises Refused where the order has as many refunds as the account allows."""
+def check_count(connection: Connection, line: Line, order: Order, more: int) -> None:
+    """Raises Refused where the order, with so many more, has as many refunds as are allowed."""
     most = line.account.max_refunds_per_order
-    if most is not None and count_refunds_of_order(connection, order.id) >= most:
+    if most is not None and count_refunds_of_order(connection, order.id) + more >= most:
         raise Refused("too_many_refunds", f"the account allows {most} refunds of one order")

@@ -1,6 +1,6 @@
-"""What producers and operators may ask for: resubmission, cancel, hold, pause."""
+"""What producers and operators may ask for: resubmission, cancel, pause."""
 
-import secrets
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -8,26 +8,26 @@ from worker.decisions import cancel, resubmit
 from worker.errors import Refused
 from worker.ledger.engine import Ledger
 from worker.ledger.journal import has_open_case
-from worker.ledger.orders import (
-    find_order,
-    lock_order,
-    pause_account,
-    resume_account,
-    update_order,
-)
-from worker.ledger.refunds import find_refund, head_of_order
-from worker.ledger.rows import Order
-from worker.refund import FAILED
+from worker.ledger.orders import pause_account, resume_account
+from worker.ledger.refunds import find_refund
+from worker.refund import FAILED, QUEUED
 from worker.runtime import Runtime
 from worker.steps.record import record
 from worker.steps.scene import Scene, lock_scene
+
+#: Why nothing is done about a refund now.
+MAY_HAVE_BEEN_SENT: Final = (
+    "may have been sent before the ledger was restored: its provider is asked first; try again "
+    "once it is cleared (`refundry accounts` counts those that are not)"
+)
 
 
 def resubmit_refund(runtime: Runtime, account: str, refund_no: str, after_attempt: int) -> int:
     """Queue a failed refund again under its own number; returns the order to wake.
 
     Raises:
-        Refused: it is not failed, not after that attempt, in a case, or the amount is gone.
+        Refused: it is not failed, not after that attempt, in a case, or the amount is gone; or a
+            restored ledger may have lost a resubmission.
         ServiceAway: the ledger does not answer.
     """
     line = runtime.line(account)
@@ -38,6 +38,7 @@ def resubmit_refund(runtime: Runtime, account: str, refund_no: str, after_attemp
         )
     with runtime.ledger.write() as connection:
         scene = _scene(connection, runtime, account, refund_no)
+        _refuse_uncleared(scene)
         _check_resubmission(scene, after_attempt)
         record(scene, resubmit(scene.refund.standing))
     return scene.order.id
@@ -67,11 +68,13 @@ def cancel_refund(runtime: Runtime, account: str, refund_no: str) -> int:
     """Cancel a refund of which nothing may have been sent; returns the order to wake.
 
     Raises:
-        Refused: an attempt may have been sent, or it is final.
+        Refused: an attempt may have been sent, or it is final; or a restored ledger may have
+            lost one.
         ServiceAway: the ledger does not answer.
     """
     with runtime.ledger.write() as connection:
         scene = _scene(connection, runtime, account, refund_no)
+        _refuse_uncleared(scene)
         change = cancel(scene.refund.standing)
         if change is None:
             raise Refused(
@@ -83,60 +86,17 @@ def cancel_refund(runtime: Runtime, account: str, refund_no: str) -> int:
     return scene.order.id
 
 
+def _refuse_uncleared(scene: Scene) -> None:
+    if scene.refund.uncleared and scene.refund.state in (QUEUED, FAILED):
+        raise Refused("query_first", f"{scene.refund.refund_no} {MAY_HAVE_BEEN_SENT}")
+
+
 def _scene(connection: Connection, runtime: Runtime, account: str, refund_no: str) -> Scene:
     line = runtime.line(account)
     found = find_refund(connection, line.provider.merchant, refund_no)
     if found is None or found.account != account:
         raise Refused("not_found", f"account {account!r} has no refund {refund_no!r}")
-    return lock_scene(connection, runtime.ledger, line, found.order_id, found.id)
-
-
-def _lock_order(connection: Connection, runtime: Runtime, account: str, order_no: str) -> Order:
-    order = find_order(connection, runtime.line(account).provider.merchant, order_no)
-    if order is None:
-        raise Refused("not_found", f"account {account!r} has no order {order_no!r}")
-    return lock_order(connection, order.id)
-
-
-def hold_order(runtime: Runtime, account: str, order_no: str) -> str:
-    """Keep refunds of an order from being sent; returns the token that releases it.
-
-    Raises:
-        Refused: no such order, it is held already, or a refund is under way.
-        ServiceAway: the ledger does not answer.
-    """
-    with runtime.ledger.write() as connection:
-        order = _lock_order(connection, runtime, account, order_no)
-        if order.hold_token is not None:
-            raise Refused("held", f"order {order_no!r} is held since {order.held_at}")
-        head = head_of_order(connection, order.id, lock=True)
-        if head is not None and head.refund.standing.holds:
-            raise Refused("busy", f"refund {head.refund.refund_no!r} of the order is under way")
-        token = secrets.token_hex(16)
-        held = {"hold_token": token, "held_at": runtime.ledger.now(connection), "wake_at": None}
-        update_order(connection, order.id, held)
-    return token
-
-
-def release_order(runtime: Runtime, account: str, order_no: str, token: str) -> int:
-    """Let refunds of a held order go again; returns the order to wake.
-
-    Raises:
-        Refused: no such order, not held, or another token.
-        ServiceAway: the ledger does not answer.
-    """
-    with runtime.ledger.write() as connection:
-        order = _lock_order(connection, runtime, account, order_no)
-        if order.hold_token is None or not _same(order.hold_token, token):
-            raise Refused("not_held", f"order {order_no!r} is not held under this token")
-        now = runtime.ledger.now(connection)
-        update_order(connection, order.id, {"hold_token": None, "held_at": None, "wake_at": now})
-    return order.id
-
-
-def _same(token: str, other: str) -> bool:
-    """Compared as bytes: of texts the comparison takes ASCII only."""
-    return secrets.compare_digest(token.encode(), other.encode(errors="replace"))
+    return lock_scene(connection, runtime.ledger, line, found.id)
 
 
 def pause(ledger: Ledger, account: str, reason: str) -> None:

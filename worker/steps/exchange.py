@@ -10,10 +10,10 @@ from typing import TypeVar
 import structlog
 
 from worker.errors import NotLetIn, NotSent
-from worker.providers.base import Tokened
 from worker.providers.http import Answer, Call, always
 from worker.refund import Outcome, Verdict
 from worker.runtime import Line, Runtime
+from worker.steps.faults import fault
 
 _log = structlog.get_logger(__name__)
 
@@ -40,8 +40,8 @@ def exchange(
         NotSent: provably nothing was sent.
         NoAnswer: it may have been sent, and there is no trustworthy answer.
     """
-    provider = line.provider
-    if not isinstance(provider, Tokened):
+    provider = line.tokened
+    if provider is None:
         return read(line.wire.post(_unsent(line, build), gate))
     try:
         token = _unsent(line, lambda: runtime.tokens.get(line.account, provider, line.wire))
@@ -61,5 +61,5 @@ def _unsent(line: Line, step: Callable[[], Result]) -> Result:
     except NotSent:
         raise
     except Exception as error:
-        _log.exception("exchange.call_not_built", account=line.account.name)
+        _log.error("exchange.call_not_built", account=line.account.name, **fault(error))
         raise NotSent(f"the call could not be built: {type(error).__name__}") from error

@@ -9,7 +9,7 @@ from worker.errors import Refused
 from worker.ledger.orders import find_order, keep_figures, lock_order
 from worker.ledger.refunds import latest_refund
 from worker.ledger.rows import Order
-from worker.providers.base import Balances, Markets
+from worker.providers.base import Balances
 from worker.refund import Figures
 from worker.runtime import Line, Runtime
 from worker.steps.submit import facts_of
@@ -51,7 +51,7 @@ def compare_figures(runtime: Runtime, account: str, order_no: str) -> Compared:
     line = runtime.line(account)
     with runtime.ledger.read() as connection:
         order = _find(connection, line, account, order_no)
-    marketing = isinstance(line.provider, Markets)
+    marketing = line.markets is not None
     under_way = order.reserved + (order.marketing_reserved if marketing else 0)
     at = order.figures_at or order.created_at
     return Compared(ours=_ours(order, marketing), theirs=theirs, under_way=under_way, at=at)

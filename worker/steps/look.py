@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.ledger import reports
+from worker.ledger import case_reports, reports
 from worker.ledger.engine import Ledger
 from worker.ledger.refunds import find_refunds_by_number, order_and_refund
 from worker.ledger.rows import Order, Refund
@@ -42,7 +42,7 @@ def look(ledger: Ledger, account: str, refund_no: str) -> Seen | list[Refusal]:
         for refund in found:
             if refund.account == account:
                 order, refund = order_and_refund(connection, refund.id)
-                cases = reports.cases_of(connection, refund.id)
+                cases = case_reports.cases_of(connection, refund.id)
                 return Seen(
                     order=order,
                     refund=refund,

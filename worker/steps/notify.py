@@ -82,11 +82,7 @@ def look_again(runtime: Runtime, limit: int) -> list[int]:
         with runtime.ledger.read() as connection:
             now = runtime.ledger.now(connection)
             found = refunds_to_look_at(connection, name, now, limit)
-        wake += [
-            order_id
-            for order_id, refund_id in found
-            if _look_at(runtime, line, order_id, refund_id)
-        ]
+        wake += [order_id for order_id, refund_id in found if _look_at(runtime, line, refund_id)]
     return wake
 
 
@@ -128,7 +124,7 @@ def _write_down(
             _log.warning("notify.not_ours", account=account, refund_no=number)
             return None
         own = runtime.lines.get(refund.account, line)  # another account of the same merchant
-        scene = lock_scene(connection, ledger, own, refund.order_id, refund.id)
+        scene = lock_scene(connection, ledger, own, refund.id)
         outcome, fits = _read(line, scene, message)
         read |= {"refund_id": refund.id, "verdict": outcome.verdict if fits else CONTRADICTS}
         kept = keep_callback(connection, account, content_type, body, read, scene.now)
@@ -161,14 +157,16 @@ def _decide(scene: Scene, kept: Callback, outcome: Outcome) -> Change | None:
     standing, rules = scene.refund.standing, scene.line.rules
     if kept.verdict == CONTRADICTS:
         return decide_mismatch(standing, rules)
-    after_grace = scene.now >= grace_end(scene)
+    # nobody can say which attempt a decline is of, where a restored ledger may have lost some
+    lost = scene.refund.may_lack_attempts and not rules.asks
+    after_grace = scene.now >= grace_end(scene) and not lost
     notice = Notice(verdict=outcome.verdict, stale=kept.stale, after_grace=after_grace)
     return decide_notification(standing, notice, rules)
 
 
-def _look_at(runtime: Runtime, line: Line, order_id: int, refund_id: int) -> bool:
+def _look_at(runtime: Runtime, line: Line, refund_id: int) -> bool:
     with runtime.ledger.write() as connection:
-        scene = lock_scene(connection, runtime.ledger, line, order_id, refund_id)
+        scene = lock_scene(connection, runtime.ledger, line, refund_id)
         if scene.refund.due_at is None or scene.refund.due_at > scene.now:
             return False
         unchanged = Change(event="looked_at", standing=scene.refund.standing)

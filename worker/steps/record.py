@@ -6,8 +6,9 @@ from typing import Any, Final
 import structlog
 
 from refundry import Event
+from worker.decisions import BY_PEOPLE, SETTLED
 from worker.ledger import journal
-from worker.ledger.orders import keep_figures, pause_account, update_order, wake_if_waiting
+from worker.ledger.orders import keep_figures, pause_account, update_order
 from worker.ledger.refunds import close_attempts, finish_attempt, update_refund
 from worker.refund import (
     FINAL,
@@ -26,6 +27,8 @@ from worker.steps.sums import Contested, contest, moved
 
 _log = structlog.get_logger(__name__)
 
+#: Why a refund ended so that two persons have settled.
+BY_HAND: Final = "settled by hand"
 #: How long a wake may be on its way before the sweep sends another.
 WAKE_BACKUP: Final = timedelta(seconds=5)
 
@@ -54,7 +57,8 @@ def record(
     next_at = due_at(scene, change)
     _pause_account(scene, change, outcome)
     _keep_figures(scene, outcome, asked_at)
-    if change.standing == scene.refund.standing and answered is None and not new_case:
+    same = change.standing == scene.refund.standing and not change.clears
+    if same and answered is None and not new_case and change.event not in BY_PEOPLE:
         values = {"due_at": next_at} | _heard(outcome)
         update_refund(scene.connection, scene.refund.id, values)
         return False
@@ -156,17 +160,24 @@ def _write_refund(
         "not_found": after.not_found,
         "not_found_since": after.not_found_since,
         "event_seq": refund.event_seq + 1,
-        "contested_reserved": refund.contested_reserved + contested.reserved,
-        "contested_marketing": refund.contested_marketing + contested.marketing,
-        "contested_excess": refund.contested_excess + contested.excess,
+        "contested_reserved": contested.reserved,
+        "contested_marketing": contested.marketing,
+        "contested_excess": contested.excess,
         "due_at": next_at,
         "case_at": case_at(scene, change),
     } | _heard(outcome)
     if after.state is not refund.state:
-        values |= {"state_at": scene.now, "reason": _reason(outcome)}
+        values |= {"state_at": scene.now, "reason": _why(change, outcome)}
     if after.attempt != refund.standing.attempt:
         values["asked"] = 0
+    if change.clears:
+        values["cleared_at"] = scene.now
     update_refund(scene.connection, refund.id, values)
+
+
+def _why(change: Change, outcome: Outcome | None) -> str:
+    """What is told of why; of people's word only that it is one."""
+    return BY_HAND if change.event == SETTLED else _reason(outcome)
 
 
 def _reason(outcome: Outcome | None) -> str:
@@ -188,6 +199,7 @@ def _append_event(
             "sent": after.sent,
             "open_sent": after.open_sent,
         }
+        | ({"clears": True} if change.clears else {})
     )
     journal.append_event(
         scene.connection,
@@ -215,7 +227,7 @@ def _announce(scene: Scene, change: Change, outcome: Outcome | None) -> None:
         amount=scene.refund.amount,
         state=state,
         provider_refund_no=number,
-        reason=_reason(outcome),
+        reason=_why(change, outcome),
     )
     journal.add_announcement(scene.connection, scene.refund.id, event, target, payload, scene.now)
 
@@ -231,7 +243,7 @@ def _write_order(
     spacing = scene.line.account.scaled(scene.line.account.spacing_s)
     if lets_go and spacing and after.state is not QUEUED:
         values["spaced_until"] = scene.now + timedelta(seconds=spacing)
-    if after.state is SUBMITTING:
+    if after.state is SUBMITTING and order.wake_at is not None:
         values["wake_at"] = None
     if values:
         update_order(scene.connection, order.id, values)
@@ -247,9 +259,13 @@ def _wake(
     after, before = change.standing, scene.refund.standing
     if after.holds and after.state is not QUEUED:
         return False
-    if after.state is before.state and after.holds == before.holds:
+    freed = before.holds != after.holds or QUEUED in (before.state, after.state)
+    unchanged = after.state is before.state and after.holds == before.holds
+    if (unchanged or not freed) and not change.clears:
         return False
     at = (next_at if after.state is QUEUED else spaced_until) or scene.now
     due_now = at <= scene.now
+    waits = after.state is QUEUED or scene.others_wait
     sweep_at = scene.now + WAKE_BACKUP if due_now else at
-    return wake_if_waiting(scene.connection, scene.order.id, sweep_at) and due_now
+    update_order(scene.connection, scene.order.id, {"wake_at": sweep_at if waits else None})
+    return waits and due_now

@@ -1,6 +1,6 @@
 """Refuse: a job that cannot be done is recorded with its reason and announced, never dropped."""
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -11,6 +11,11 @@ from worker.ledger import journal
 from worker.personal import masked
 from worker.runtime import Runtime
 from worker.steps.announce import announcement
+
+#: Of a name in the announcement of a refusal, in characters; a good one has 64.
+_MAX_NAMED: Final = 256
+#: What every reader of JSON takes for the number that it is.
+_MAX_INTEGER: Final = 2**53
 
 
 def refuse(runtime: Runtime, task: str, job: object, refusal: Refused) -> None:
@@ -52,13 +57,13 @@ def _refusal(job: dict[str, Any], refusal: Refused) -> dict[str, Any]:
         order_no=_named(job, "order_no"),
         refund_no=_named(job, "refund_no"),
         amount=_named(job, "amount"),
-        reason=journal.storable(str(refusal)),
+        reason=journal.short_reason(str(refusal)),
     )
 
 
 def _named(job: dict[str, Any], name: str) -> object:
-    """What the job says, if it is a plain value at all."""
+    """What the job says, if it is a plain value at all, and bounded."""
     value = job.get(name)
     if isinstance(value, str):
-        return journal.storable(value)
-    return value if isinstance(value, int) else None
+        return journal.storable(value[:_MAX_NAMED])
+    return value if type(value) is int and abs(value) <= _MAX_INTEGER else None

@@ -1,67 +1,51 @@
 """Submit: works on one order, sends its next refund, writes down what came of it.
 
 T1 writes the intent down, T2 asks for the last time right before the first byte, T3 writes the
-outcome down and is retried until it commits. No transaction is open while the provider is called
+outcome down (settle.py). No transaction is open while the provider is called
 (protocol, "Submit").
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
-from worker.decisions import begin, decide_answer
-from worker.errors import NoAnswer, NotSent, ServiceAway, Unreached
+from worker.decisions import begin
+from worker.errors import LostCommits, NoAnswer, NotSent, Unreached
+from worker.ledger.engine import Ledger
 from worker.ledger.journal import open_case
-from worker.ledger.orders import lock_order, update_order
+from worker.ledger.orders import lock_order, update_order, wake_no_later
 from worker.ledger.refunds import (
-    get_attempt,
     head_of_order,
     insert_attempt,
-    may_still_send,
-    note_number,
-    said_before,
+    may_be_sent,
     update_refund,
 )
-from worker.ledger.rows import Breaker, Order, Refund
+from worker.ledger.rows import Breaker, Order, Refund, Sendable
 from worker.providers.base import RefundFacts
-from worker.refund import CLOSED, Attempt, Case, Outcome, Verdict
+from worker.refund import Attempt, Case, Outcome, Verdict
 from worker.runtime import Line, Runtime, suspended_clock
 from worker.schedule import window_end
 from worker.steps import breaker
 from worker.steps.exchange import exchange
+from worker.steps.faults import fault
 from worker.steps.record import record
-from worker.steps.scene import Scene, lock_scene
-from worker.steps.turn import has_room, has_work, turn_of
+from worker.steps.scene import Scene
+from worker.steps.settle import Intent, settle, until_committed
+from worker.steps.turn import hand_over_unaskable, has_room, has_work, turn_of
 
 _log = structlog.get_logger(__name__)
 
 #: A message works on one order for at most this long, then leaves the thread to others.
 WORK_S: Final = 10.0
-#: Waits between two tries to commit an outcome, in seconds; the last repeats.
-_COMMIT_WAITS_S: Final = (0.05, 0.2, 1.0, 2.0)
+#: An order whose lock somebody has is looked at again after this.
+_HELD_AGAIN: Final = timedelta(seconds=5)
 #: A refund that a limit keeps from being sent is looked at again after this.
 _LIMIT_AGAIN: Final = timedelta(days=1)
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Intent:
-    """An attempt that T1 has written down."""
-
-    order: Order
-    refund: Refund
-    line: Line
-    number: int
-    #: What the account's breaker was when it let the attempt through.
-    breaker: Breaker
-    #: The sender's clock before T1 began.
-    began: float
 
 
 def submit(runtime: Runtime, order_id: int) -> bool:
@@ -70,29 +54,48 @@ def submit(runtime: Runtime, order_id: int) -> bool:
     Raises:
         ServiceAway: the ledger does not answer; the sweep wakes the order later.
     """
+    try:
+        return _work_on(runtime, order_id)
+    except LostCommits:  # a message outlives what a ledger has lost
+        _log.error("submit.order_gone", order_id=order_id)
+        return False
+
+
+def _work_on(runtime: Runtime, order_id: int) -> bool:
     ends_at = time.monotonic() + WORK_S
     while True:
         with runtime.locks.try_hold(order_id, runtime.longest_lease_s) as mine:
             if not mine:
-                return False  # the holder looks again when it lets go
+                _come_back(runtime, order_id)
+                return False
             if not has_room(runtime, order_id):
                 return False
-            sent = send_next(runtime, order_id)
-        if not sent and not has_work(runtime, order_id):
+            has_more = send_next(runtime, order_id)
+        if not has_more and not has_work(runtime, order_id):
             return False
         if time.monotonic() > ends_at:
             return True
 
 
+def _come_back(runtime: Runtime, order_id: int) -> None:
+    """The holder looks again when it lets go; but one that was killed never does."""
+    with runtime.ledger.write() as connection:
+        wake_no_later(connection, order_id, runtime.ledger.now(connection) + _HELD_AGAIN)
+
+
 def send_next(runtime: Runtime, order_id: int) -> bool:
-    """T1, call, T3 for the refund whose turn it is; False if it is nobody's."""
+    """T1, call, T3 for the refund whose turn it is, if it is one's; True: the next is due."""
     began = suspended_clock()
     intent = claim_next(runtime, order_id, began)
     if intent is None:
         return False
+    return send(runtime, intent)
+
+
+def send(runtime: Runtime, intent: Intent) -> bool:
+    """Call and T3 for what T1 has written down; True: the order has work to do now."""
     outcome = call_provider(runtime, intent)
-    until_committed(lambda: settle(runtime, intent, outcome))
-    return True
+    return until_committed(lambda: settle(runtime, intent, outcome))
 
 
 def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
@@ -101,12 +104,13 @@ def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
         order = lock_order(connection, order_id)
         now = runtime.ledger.now(connection)
         head = head_of_order(connection, order_id, lock=True)
-        turn = turn_of(runtime, order, head, now)
+        turn = turn_of(connection, runtime, order, head, now)
         if head is None or turn is None or turn > now:
             update_order(connection, order_id, {"wake_at": turn})
+            hand_over_unaskable(connection, runtime, head, now)
             return None
         refund, line = head.refund, runtime.lines[head.refund.account]
-        if _is_past_window(line, order, now):
+        if is_past_window(line, order, now):
             _hand_over(connection, order, refund, now)
             return None
         scene = Scene(connection=connection, order=order, refund=refund, line=line, now=now)
@@ -114,10 +118,11 @@ def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
         if admitted is None:
             update_order(connection, order_id, {"wake_at": breaker.next_look(line.account, now)})
             return None
-        return _write_intent(scene, admitted, began)
+        return write_intent(scene, admitted, began)
 
 
-def _write_intent(scene: Scene, admitted: Breaker, began: float) -> Intent:
+def write_intent(scene: Scene, admitted: Breaker, began: float) -> Intent:
+    """T1's writes: the refund holds its order, and a new attempt of it is about to be sent."""
     refund, line = _without_a_closed_number(scene), scene.line
     change = begin(refund.standing)
     record(scene, change)
@@ -137,6 +142,7 @@ def _write_intent(scene: Scene, admitted: Breaker, began: float) -> Intent:
         refund=replace(refund, standing=change.standing),
         line=line,
         number=change.standing.attempt,
+        started_at=scene.now,
         breaker=admitted,
         began=began,
     )
@@ -154,7 +160,7 @@ def _without_a_closed_number(scene: Scene) -> Refund:
     return replace(refund, provider_refund_no=None)
 
 
-def _is_past_window(line: Line, order: Order, now: datetime) -> bool:
+def is_past_window(line: Line, order: Order, now: datetime) -> bool:
     """The provider's window has passed since intake looked."""
     years = line.provider.traits.window_years
     if years is None or order.paid_at is None:
@@ -193,55 +199,12 @@ def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
     except NoAnswer as error:
         return _unanswered(Verdict.UNKNOWN, "no_answer", str(error))
     except Exception as error:
-        _log.exception("submit.fault", refund_no=facts.refund_no)
+        _log.error("submit.fault", refund_no=facts.refund_no, **fault(error))
         return _unanswered(Verdict.UNKNOWN, "fault", type(error).__name__)
 
 
 def _unanswered(verdict: Verdict, code: str, message: str) -> Outcome:
     return Outcome(verdict=verdict, code=code, message=message, unanswered=True)
-
-
-def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
-    """T3: write the outcome down, if it still counts; True if the order has work to do now."""
-    with runtime.ledger.write() as connection:
-        scene = lock_scene(
-            connection, runtime.ledger, intent.line, intent.order.id, intent.refund.id
-        )
-        breaker.count(scene, intent.breaker, outcome)
-        attempt = get_attempt(connection, intent.refund.id, intent.number)
-        change = decide_answer(
-            scene.refund.standing,
-            intent.number,
-            attempt.status,
-            outcome,
-            intent.line.rules,
-            said_before=_said_before(connection, intent, outcome),
-        )
-        if change is None:
-            if attempt.status not in CLOSED:  # its news came before it, but not the number
-                note_number(connection, intent.refund.id, outcome.provider_refund_no)
-            return False
-        return record(scene, change, outcome, answered=intent.number, asked_at=attempt.started_at)
-
-
-def _said_before(connection: Connection, intent: Intent, outcome: Outcome) -> str | None:
-    """What decides whether a token was refused twice running; nothing else asks for it."""
-    if outcome.verdict is not Verdict.TOKEN:
-        return None
-    return said_before(connection, intent.refund.id, intent.number)
-
-
-def until_committed(step: Callable[[], Result]) -> Result:
-    """Run a transaction until it commits; it must be safe to run twice."""
-    tries = 0
-    while True:
-        try:
-            return step()
-        except ServiceAway as error:
-            wait = _COMMIT_WAITS_S[min(tries, len(_COMMIT_WAITS_S) - 1)]
-            _log.warning("submit.outcome_not_committed", tries=tries, error=str(error))
-            time.sleep(wait)
-            tries += 1
 
 
 def facts_of(order: Order, refund: Refund) -> RefundFacts:
@@ -261,10 +224,22 @@ def facts_of(order: Order, refund: Refund) -> RefundFacts:
 
 def _last_check(runtime: Runtime, intent: Intent) -> None:
     """T2. The clock is read last, for the ledger's answer may take long."""
-    with runtime.ledger.read() as connection:
-        allowed = may_still_send(connection, intent.refund.id, intent.number, intent.breaker.until)
-    if not allowed:
+    lane = runtime.lanes.get("last checks", partial(_look_together, runtime.ledger))
+    if not _is_allowed(intent, lane.do(intent.refund.id, intent.refund.id)):
         raise NotSent("the attempt is not current any more, or its order or account is stopped")
     late = suspended_clock() - intent.began - intent.line.account.send_deadline_s
     if late > 0:
         raise NotSent(f"the send deadline passed {late:.1f} s ago")
+
+
+def _look_together(ledger: Ledger, refund_ids: list[int], _: bool) -> list[Sendable | None]:
+    with ledger.read() as connection:
+        found = may_be_sent(connection, refund_ids)
+    return [found.get(refund_id) for refund_id in refund_ids]
+
+
+def _is_allowed(intent: Intent, found: Sendable | None) -> bool:
+    """A breaker that opened meanwhile forbids it, but not the call that is its trial."""
+    if found is None or (found.number, found.started_at) != (intent.number, intent.started_at):
+        return False
+    return found.breaker_until is None or found.breaker_until == intent.breaker.until

@@ -20,6 +20,7 @@ from worker.ledger.refunds import (
 )
 from worker.refund import OPEN, SUBMITTING, Attempt, Case
 from worker.runtime import Runtime
+from worker.steps.holds import hand_over_held
 from worker.steps.notify import look_again
 from worker.steps.record import record
 from worker.steps.scene import Scene
@@ -43,14 +44,14 @@ class Swept:
 
 
 def sweep(runtime: Runtime, limit: int = BATCH) -> Swept:
-    """Reap attempts past their lease, hand old refunds to people, wake orders.
+    """Reap attempts past their lease, hand old refunds and holds to people, wake orders.
 
     Raises:
         ServiceAway: the ledger does not answer.
     """
     reaped = _reap(runtime, limit)
     heard = look_again(runtime, limit)
-    aged = _hand_to_people(runtime.ledger, limit)
+    aged = _hand_to_people(runtime.ledger, limit) + hand_over_held(runtime, limit)
     with runtime.ledger.write() as connection:
         now = runtime.ledger.now(connection)
         wake = claim_orders_to_wake(connection, now, now + WAKE_AGAIN, limit)

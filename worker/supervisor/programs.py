@@ -78,15 +78,10 @@ def worker_programs(
     ]
 
 
-def beat_program(home: Home, environment: Mapping[str, str]) -> Program:
-    """The ticks; the schedule file only remembers when each was last sent."""
-    schedule = home.state / "beat-schedule"
-    return Program(
-        name="beat",
-        argv=(*_CELERY, "beat", "-s", str(schedule), "--loglevel=INFO"),
-        environment=environment,
-        disposable=(schedule,),
-    )
+def beat_program(environment: Mapping[str, str]) -> Program:
+    """The ticks."""
+    argv = (*_CELERY, "beat", "--loglevel=INFO")
+    return Program(name="beat", argv=argv, environment=environment)
 
 
 def gateway_url(home: Home, settings: Settings) -> str:

@@ -156,7 +156,7 @@ class Supervisor:
         names = programs.worker_names(self._home, self._options.workers)
         for program in programs.worker_programs(names, grace_s, environment):
             self._start("workers", program)
-        self._start("watchers", programs.beat_program(self._home, environment))
+        self._start("watchers", programs.beat_program(environment))
         program, url = programs.flower_program(self._home, self._settings, environment)
         self._start("watchers", program)
         self._urls["flower"] = url

@@ -6,13 +6,33 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 
-from refundry.names import QUEUE_INTAKE, TASK_REQUEST, TASK_RESUBMIT
+from refundry.names import QUEUE_INTAKE, RABBIT_QUEUE, TASK_REQUEST, TASK_RESUBMIT, is_rabbit
 from refundry.request import RefundRequest
+from refundry.tls import broker_tls
 
 #: A publish that cannot reach the broker fails within about this many seconds.
 _SOCKET_TIMEOUT_S: Final = 2
+_REDIS_OPTIONS: Final[dict[str, Any]] = {
+    "broker_transport_options": {
+        "socket_timeout": _SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": _SOCKET_TIMEOUT_S,
+    },
+}
+_RABBIT_OPTIONS: Final[dict[str, Any]] = {
+    "task_queues": {
+        QUEUE_INTAKE: {
+            "exchange": QUEUE_INTAKE,
+            "routing_key": QUEUE_INTAKE,
+            "queue_arguments": RABBIT_QUEUE,
+        }
+    },
+    "broker_transport_options": {
+        "confirm_publish": True,
+        "read_timeout": _SOCKET_TIMEOUT_S,
+        "write_timeout": _SOCKET_TIMEOUT_S,
+    },
+}
 
 
 class SendFailed(Exception):
@@ -39,10 +59,8 @@ class RefundClient:
             task_serializer="json",
             accept_content=["json"],
             broker_connection_timeout=_SOCKET_TIMEOUT_S,
-            broker_transport_options={
-                "socket_timeout": _SOCKET_TIMEOUT_S,
-                "socket_connect_timeout": _SOCKET_TIMEOUT_S,
-            },
+            broker_use_ssl=broker_tls(broker_url),
+            **(_RABBIT_OPTIONS if is_rabbit(broker_url) else _REDIS_OPTIONS),
         )
 
     def request(self, request: RefundRequest) -> None:
@@ -122,6 +140,12 @@ class RefundClient:
 
     def _send(self, task: str, kwargs: dict[str, Any]) -> None:
         try:
-            self._app.send_task(task, kwargs=kwargs, queue=QUEUE_INTAKE, retry=False)
-        except (OperationalError, OSError) as error:
+            self._app.send_task(
+                task,
+                kwargs=kwargs,
+                queue=QUEUE_INTAKE,
+                retry=False,
+                confirm_timeout=_SOCKET_TIMEOUT_S,
+            )
+        except Exception as error:  # every transport has its own way to fail
             raise SendFailed(f"the broker did not take {task}: {error}") from error

@@ -9,6 +9,15 @@ TASK_REQUEST: Final = "refunds.request"
 TASK_RESUBMIT: Final = "refunds.resubmit"
 #: Both are read from this queue.
 QUEUE_INTAKE: Final = "refunds.intake"
+#: How RabbitMQ keeps the service's queues, told alike by everybody who declares one: on several
+#: machines, and giving a message out as often as it comes back. RabbitMQ 4 would let go of it after
+#: 20 times, and while the ledger is away jobs come back every two seconds.
+RABBIT_QUEUE: Final = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
+
+
+def is_rabbit(broker_url: str) -> bool:
+    """Whether a broker's URL is of a RabbitMQ."""
+    return broker_url.startswith(("amqp://", "amqps://", "pyamqp://"))
 
 
 class Event(StrEnum):

@@ -6,6 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from refundry.fields import DETAIL, Fen, FenOrZero, Number, Text, Time
 
+#: More than a request has; one sentence says it of all of them.
+_MAX_FIELDS = 64
+#: Of a field's name in a sentence, in characters.
+_MAX_NAME = 100
+
 
 class InvalidRequest(ValueError):
     """Raised when a job cannot be a refund request; ``problems`` has one sentence a field."""
@@ -93,6 +98,8 @@ class RefundRequest(BaseModel):
         Raises:
             InvalidRequest: with a sentence for every field that is wrong.
         """
+        if isinstance(kwargs, dict) and len(kwargs) > _MAX_FIELDS:
+            raise InvalidRequest([f"the job: has {len(kwargs)} fields; a request has fewer"])
         try:
             return cls.model_validate(kwargs)
         except ValidationError as error:
@@ -104,7 +111,7 @@ class RefundRequest(BaseModel):
 
 
 def _sentence(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "the job"
+    where = ".".join(str(part) for part in problem["loc"])[:_MAX_NAME] or "the job"
     said = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
     plain = isinstance(value, str | int | float | None)

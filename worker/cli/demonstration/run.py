@@ -70,8 +70,8 @@ class Demonstration:
 
     def _look(self, book: Mapping[str, Mapping[str, Any]]) -> Seen:
         wanted = {refund.refund_no for refund in self._batch}
+        rows = {row.refund_no: row for row in export_rows(self._ledger)}
         with self._ledger.read() as connection:
-            rows = {row.refund_no: row for row in export_rows(connection)}
             jobs = refused_rows(connection, limit=_REFUSALS_MOST)
         refused = {job["refund_no"]: str(job["code"]) for job in jobs}
         return Seen(

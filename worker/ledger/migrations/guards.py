@@ -15,14 +15,18 @@ def _sqlite(legal: str) -> Iterator[str]:
             f"CREATE TRIGGER events_no_{action.lower()} BEFORE {action} ON events BEGIN "
             "SELECT RAISE(ABORT, 'events are only appended'); END"
         )
-    yield (
-        "CREATE TRIGGER refunds_legal_transition BEFORE UPDATE OF state ON refunds "
-        f"WHEN OLD.state <> NEW.state AND NOT ({legal}) BEGIN "
-        "SELECT RAISE(ABORT, 'illegal transition of a refund'); END"
-    )
+    yield _sqlite_transitions(legal)
     yield (
         "CREATE TRIGGER refunds_begin_queued BEFORE INSERT ON refunds "
         "WHEN NEW.state <> 'queued' BEGIN "
+        "SELECT RAISE(ABORT, 'illegal transition of a refund'); END"
+    )
+
+
+def _sqlite_transitions(legal: str) -> str:
+    return (
+        "CREATE TRIGGER refunds_legal_transition BEFORE UPDATE OF state ON refunds "
+        f"WHEN OLD.state <> NEW.state AND NOT ({legal}) BEGIN "
         "SELECT RAISE(ABORT, 'illegal transition of a refund'); END"
     )
 
@@ -44,14 +48,18 @@ def _postgresql(legal: str) -> Iterator[str]:
         "CREATE FUNCTION refundry_illegal_transition() RETURNS trigger LANGUAGE plpgsql AS $$ "
         "BEGIN RAISE EXCEPTION 'illegal transition of a refund to %', NEW.state; END $$"
     )
-    yield (
-        "CREATE TRIGGER refunds_legal_transition BEFORE UPDATE OF state ON refunds FOR EACH ROW "
-        f"WHEN (OLD.state <> NEW.state AND NOT ({legal})) "
-        "EXECUTE FUNCTION refundry_illegal_transition()"
-    )
+    yield _postgresql_transitions(legal)
     yield (
         "CREATE TRIGGER refunds_begin_queued BEFORE INSERT ON refunds FOR EACH ROW "
         "WHEN (NEW.state <> 'queued') EXECUTE FUNCTION refundry_illegal_transition()"
+    )
+
+
+def _postgresql_transitions(legal: str) -> str:
+    return (
+        "CREATE TRIGGER refunds_legal_transition BEFORE UPDATE OF state ON refunds FOR EACH ROW "
+        f"WHEN (OLD.state <> NEW.state AND NOT ({legal})) "
+        "EXECUTE FUNCTION refundry_illegal_transition()"
     )
 
 
@@ -62,3 +70,11 @@ def create_guards(dialect: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
     """
     legal = _legal_transitions(pairs)
     return list(_postgresql(legal) if dialect == "postgresql" else _sqlite(legal))
+
+
+def replace_transition_guard(dialect: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """The statements after which other changes of a refund's state are legal."""
+    legal = _legal_transitions(pairs)
+    if dialect == "postgresql":
+        return ["DROP TRIGGER refunds_legal_transition ON refunds", _postgresql_transitions(legal)]
+    return ["DROP TRIGGER refunds_legal_transition", _sqlite_transitions(legal)]

@@ -1,0 +1,160 @@
+"""``refundry statement``: providers' bills, and what differs from them."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from config.settings import load_settings
+from refundry.fields import SHANGHAI
+from worker.cli.output import (
+    EXIT_USAGE,
+    fail,
+    print_done,
+    print_json,
+    print_line,
+    print_rows,
+    write_file,
+)
+from worker.cli.refunds import AccountName, Json
+from worker.cli.report_page import page
+from worker.cli.report_rows import print_csv, run_row
+from worker.cli.setting import open_ledger
+from worker.ledger.differences import difference_rows
+from worker.ledger.reconciliations import run_rows
+from worker.ledger.statements import statement_rows
+from worker.refund import Case
+from worker.runtime import build_runtime
+from worker.steps.reconcile import compare_statements
+from worker.steps.statements import Window, day_window, import_statement
+
+statement_commands = typer.Typer(
+    help="Providers' bills: import one, list them, report what differs.", no_args_is_help=True
+)
+Limit = Annotated[int, typer.Option(min=1, max=100_000)]
+#: Lines between two lines of progress.
+PROGRESS: Final = 100_000
+#: Chunks of lines that are compared between two lines of progress.
+CHUNKS: Final = 200
+
+
+@statement_commands.command("import")
+def import_file(
+    file: Path,
+    account: AccountName,
+    since: Annotated[
+        str | None, typer.Option(help="What it covers begins: a day, or a time.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="And ends: a day, its end included.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Import a bill and compare its lines; a file that was imported is left as it is."""
+    runtime = build_runtime(load_settings())
+    window = _window(since, until)
+    imported = import_statement(runtime, account, file, window, _progress(as_json))
+    line, counts = runtime.line(account), Counter[str]()
+    finished = False
+    while not finished:
+        compared, finished = compare_statements(runtime, line, CHUNKS)
+        counts.update(compared)
+    statement = imported.statement
+    said = "was imported before as" if imported.repeated else "is"
+    done: dict[str, object] = {"id": statement.id, "repeated": imported.repeated}
+    done |= {"lines": statement.lines, "paid": statement.paid, "skipped": statement.skipped}
+    done["results"] = dict(counts)
+    results = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+    print_done(
+        as_json,
+        f"{file.name} {said} statement {statement.id}: {statement.lines} refunds of "
+        f"{statement.paid} fen paid, {statement.skipped} other lines; {results or 'nothing new'}",
+        done,
+    )
+
+
+def _progress(as_json: bool) -> Callable[[int, int], None]:
+    def told(done: int, lines: int) -> None:
+        if not as_json and done % PROGRESS == 0:
+            print_line(f"{done} of {lines} lines")
+
+    return told
+
+
+def _window(since: str | None, until: str | None) -> Window | None:
+    if since is None and until is None:
+        return None
+    if since is None or until is None:
+        fail("--since and --until go together", EXIT_USAGE)
+    window = Window(since=_moment(since, ends=False), until=_moment(until, ends=True))
+    if window.since >= window.until:
+        fail("--until must be after --since", EXIT_USAGE)
+    return window
+
+
+def _moment(text: str, *, ends: bool) -> datetime:
+    """A time; of a day its beginning, or its end. Without an offset it is Shanghai's."""
+    try:
+        if len(text) == len("2026-01-31"):
+            window = day_window(date.fromisoformat(text), date.fromisoformat(text))
+            return window.until if ends else window.since
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{text!r} is no day and no time: write 2026-01-31 or 2026-01-31T12:00", EXIT_USAGE)
+    return moment if moment.tzinfo else moment.replace(tzinfo=SHANGHAI)
+
+
+@statement_commands.command("list")
+def list_statements(
+    account: Annotated[str | None, typer.Option(help="Only this account's.")] = None,
+    limit: Limit = 100,
+    as_json: Json = False,
+) -> None:
+    """List the bills, the latest first: what became of their lines; not whole is begun only."""
+    with open_ledger().read() as connection:
+        rows = statement_rows(connection, account, limit)
+    if as_json:
+        print_json(rows)
+        return
+    print_rows("Statements (amounts in fen)", [_shown(row) for row in rows])
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    results: dict[str, int] = row["results"]
+    kinds = {kind.value for kind in Case}
+    names = ("id", "account", "file_name", "covers_from", "covers_until", "lines", "paid")
+    return {name: row[name] for name in names} | {
+        "whole": row["whole_at"] is not None,
+        "complete": row["completed_at"] is not None,
+        "agreed": results.get("agreed", 0),
+        "differ": sum(number for name, number in results.items() if name in kinds),
+        "wait": results.get("waiting", 0),
+    }
+
+
+@statement_commands.command("report")
+def report(
+    account: Annotated[str | None, typer.Option(help="Only this account's.")] = None,
+    statement: Annotated[int | None, typer.Option(help="Only of this statement.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="Found in so many days.")] = 31,
+    limit: Limit = 1000,
+    csv: Annotated[bool, typer.Option("--csv", help="Print what differs as CSV.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page of its own to a file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Report the runs of reconciliation and what differs, the latest first."""
+    since = None if statement else datetime.now(UTC) - timedelta(days=days)
+    with open_ledger().read() as connection:
+        runs = [run_row(row) for row in run_rows(connection, account, limit)]
+        found = difference_rows(connection, account, statement, since, limit)
+    if html is not None:
+        write_file(html, page(runs, found))
+        print_line(f"wrote {html}")
+    elif csv:
+        print_csv(found)
+    elif as_json:
+        print_json({"runs": runs, "differences": found})
+    else:
+        print_rows("Runs", runs)
+        print_rows("Differences (amounts in fen)", found)

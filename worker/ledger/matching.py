@@ -1,0 +1,204 @@
+"""Queries that hold a bill's lines beside the ledger's refunds; each by an index, in chunks."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, select, text, update
+
+from refundry import State
+from refundry.fields import SHANGHAI
+from worker.ledger.statement_tables import UNDONE, statement_lines
+from worker.ledger.tables import orders, refunds
+from worker.ledger.types import is_one_of
+from worker.ledger.writes import update_row
+from worker.refund import ASKED_ABOUT
+from worker.statements.judging import Beside, Ours, Result
+from worker.statements.reading import StatementLine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptLine:
+    """A line of a bill as it is kept, with the refund that it was found to be of."""
+
+    line: StatementLine
+    result: str
+    refund_id: int | None
+    result_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """A refund beside a line, and when its provider was asked last."""
+
+    ours: Ours
+    asked_at: datetime | None
+
+
+def undone_lines(
+    connection: Connection, statement_id: int, result: Result, after: int, limit: int
+) -> list[KeptLine]:
+    """Lines of that result after a line, in their order."""
+    lines = statement_lines.c
+    rows = connection.execute(
+        select(statement_lines)
+        .where(
+            lines.statement_id == statement_id,
+            text(UNDONE),
+            lines.result == result,
+            lines.number > after,
+        )
+        .order_by(lines.number)
+        .limit(limit)
+    )
+    return [_kept_of(row) for row in rows]
+
+
+def _kept_of(row: Any) -> KeptLine:
+    names = StatementLine.__slots__
+    line = StatementLine(**{name: row._mapping[name] for name in names})
+    return KeptLine(line=line, result=row.result, refund_id=row.refund_id, result_at=row.result_at)
+
+
+def set_result(
+    connection: Connection,
+    statement_id: int,
+    number: int,
+    result: str,
+    now: datetime,
+    refund_id: int | None,
+) -> None:
+    """Write down what has become of a line."""
+    key = {"statement_id": statement_id, "number": number}
+    values = {"result": result, "result_at": now, "refund_id": refund_id}
+    update_row(connection, statement_lines, key, values)
+
+
+_OURS: Final = (
+    select(
+        refunds.c.id,
+        refunds.c.order_id,
+        refunds.c.account,
+        refunds.c.refund_no,
+        refunds.c.provider_refund_no,
+        orders.c.order_no,
+        refunds.c.amount,
+        refunds.c.state,
+        refunds.c.sent,
+        refunds.c.accepted_at,
+        refunds.c.state_at,
+        refunds.c.asked_at,
+    )
+    .join(orders, orders.c.id == refunds.c.order_id)
+    .order_by(refunds.c.id)
+)
+_MERCHANT: Final = refunds.c.merchant == bindparam("of_merchant")
+_BY_NUMBER: Final = _OURS.where(_MERCHANT, is_one_of(refunds.c.refund_no, "numbers"))
+_BY_PROVIDER_NO: Final = _OURS.where(
+    _MERCHANT,
+    refunds.c.provider_refund_no.is_not(None),
+    is_one_of(refunds.c.provider_refund_no, "numbers"),
+)
+_BY_ORDER: Final = _OURS.where(
+    orders.c.merchant == bindparam("of_merchant"), is_one_of(orders.c.order_no, "numbers")
+)
+_BY_ID: Final = _OURS.where(is_one_of(refunds.c.id, "ids"))
+_ORDERS: Final = select(orders.c.order_no, orders.c.id).where(
+    orders.c.merchant == bindparam("of_merchant"), is_one_of(orders.c.order_no, "numbers")
+)
+
+
+def _compared_of(row: Any) -> Compared:
+    values = dict(row._mapping)
+    asked_at = values.pop("asked_at")
+    first_day = values.pop("accepted_at").astimezone(SHANGHAI).date()
+    state_day = values.pop("state_at").astimezone(SHANGHAI).date()
+    state = State(values.pop("state"))
+    ours = Ours(**values, state=state, first_day=first_day, state_day=state_day)
+    return Compared(ours=ours, asked_at=asked_at)
+
+
+def refunds_numbered(
+    connection: Connection, merchant: str, numbers: Collection[str]
+) -> dict[str, int]:
+    """Ids of the merchant's refunds by their numbers."""
+    given = {"of_merchant": merchant, "numbers": sorted(numbers)}
+    return {row.refund_no: row.id for row in connection.execute(_BY_NUMBER, given)}
+
+
+def refunds_numbered_by_provider(
+    connection: Connection, merchant: str, numbers: Collection[str]
+) -> dict[str, int]:
+    """The same by the provider's numbers; one that several refunds have names none."""
+    found: dict[str, list[int]] = {}
+    given = {"of_merchant": merchant, "numbers": sorted(numbers)}
+    for row in connection.execute(_BY_PROVIDER_NO, given):
+        found.setdefault(row.provider_refund_no, []).append(row.id)
+    return {number: ids[0] for number, ids in found.items() if len(ids) == 1}
+
+
+def refunds_of_orders(
+    connection: Connection, merchant: str, order_nos: Collection[str]
+) -> dict[str, list[Ours]]:
+    """The refunds of the merchant's orders, by the orders' numbers."""
+    found: dict[str, list[Ours]] = {}
+    given = {"of_merchant": merchant, "numbers": sorted(order_nos)}
+    for row in connection.execute(_BY_ORDER, given):
+        found.setdefault(row.order_no, []).append(_compared_of(row).ours)
+    return found
+
+
+def known_orders(
+    connection: Connection, merchant: str, order_nos: Collection[str]
+) -> dict[str, int]:
+    """Ids of those of the orders that the ledger has."""
+    given = {"of_merchant": merchant, "numbers": sorted(order_nos)}
+    return {row.order_no: row.id for row in connection.execute(_ORDERS, given)}
+
+
+def refunds_beside(connection: Connection, ids: Collection[int]) -> dict[int, Compared]:
+    """Refunds by their ids."""
+    rows = connection.execute(_BY_ID, {"ids": sorted(ids)})
+    return {row.id: _compared_of(row) for row in rows}
+
+
+_LISTED: Final = (
+    select(statement_lines.c.refund_id, statement_lines.c.number, statement_lines.c.succeeded)
+    .where(
+        statement_lines.c.refund_id.is_not(None),
+        is_one_of(statement_lines.c.refund_id, "ids"),
+        statement_lines.c.statement_id == bindparam("of_statement"),
+    )
+    .order_by(statement_lines.c.number)
+)
+
+
+def listed_in(
+    connection: Connection, statement_id: int, ids: Collection[int]
+) -> dict[int, list[tuple[int, bool]]]:
+    """Of each of the refunds, the bill's lines: number, and whether it was paid."""
+    found: dict[int, list[tuple[int, bool]]] = {}
+    given = {"of_statement": statement_id, "ids": sorted(ids)}
+    for row in connection.execute(_LISTED, given):
+        found.setdefault(row.refund_id, []).append((row.number, row.succeeded))
+    return found
+
+
+def beside(listed: Sequence[tuple[int, bool]], number: int) -> Beside:
+    """What the other lines of a line's refund say."""
+    paid = [other for other, succeeded in listed if succeeded and other != number]
+    return Beside(paid=bool(paid), paid_before=any(other < number for other in paid))
+
+
+def ask_now(connection: Connection, ids: Collection[int], now: datetime) -> None:
+    """Make refunds due that a provider can be asked about and that are not due yet."""
+    connection.execute(
+        update(refunds)
+        .where(
+            refunds.c.id.in_(sorted(ids)),
+            refunds.c.state.in_(ASKED_ABOUT),
+            (refunds.c.due_at.is_(None)) | (refunds.c.due_at > now),
+        )
+        .values(due_at=now)
+    )

@@ -1,0 +1,108 @@
+"""What a transaction writes, gathered until it reads again or ends.
+
+Rows that many decisions write into one table become one statement for all of them. Nobody sees a
+difference: whatever is executed on the connection executes what was gathered first.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import Connection, Insert, Table, Update, bindparam, insert, update
+
+_GATHERED: Final = "refundry_gathered"
+
+Key = tuple[tuple[str, Any], ...]
+
+
+class Gathered:
+    """Rows to be written: updates of locked rows first, then what is only added."""
+
+    def __init__(self) -> None:
+        self._updates: dict[tuple[Table, Key], dict[str, Any]] = {}
+        self._inserts: list[tuple[Table, Mapping[str, Any]]] = []
+
+    def update(self, table: Table, key: Key, values: Mapping[str, Any]) -> None:
+        """Columns of one row; what was said of them before is overruled."""
+        self._updates.setdefault((table, key), {}).update(values)
+
+    def insert(self, table: Table, values: Mapping[str, Any]) -> None:
+        """A new row."""
+        self._inserts.append((table, values))
+
+    def write(self, connection: Connection) -> None:
+        """Execute it all."""
+        if not self._updates and not self._inserts:
+            return
+        lots: dict[tuple[Update | Insert, frozenset[str]], list[dict[str, Any]]] = {}
+        for (table, key), values in self._updates.items():
+            keys = {f"key_{name}": value for name, value in key}
+            named = _update(table, tuple(name for name, _ in key)), frozenset(values)
+            lots.setdefault(named, []).append(keys | values)
+        for table, row in self._inserts:
+            lots.setdefault((_insert(table), frozenset(row)), []).append(dict(row))
+        self._updates.clear()
+        self._inserts.clear()
+        for (statement, _), rows in lots.items():
+            connection.execute(statement, rows)
+
+
+@cache
+def _update(table: Table, keys: tuple[str, ...]) -> Update:
+    """Of the columns that its rows name."""
+    return update(table).where(*(table.c[name] == bindparam(f"key_{name}") for name in keys))
+
+
+@cache
+def _insert(table: Table) -> Insert:
+    """Nobody reads what the database makes of it."""
+    return insert(table).inline()
+
+
+@contextmanager
+def gathering(connection: Connection) -> Iterator[None]:
+    """Gather what is written in the block; at its end it is written and committed."""
+    info = connection.info
+    gathered = info[_GATHERED] = Gathered()
+    try:
+        with ExitStack() as pipeline, connection.begin():
+            yield
+            pipeline.enter_context(_pipeline_of(connection))
+            gathered.write(connection)
+    finally:
+        info.pop(_GATHERED, None)
+
+
+def _pipeline_of(connection: Connection) -> AbstractContextManager[Any]:
+    """What is written in it is sent with its commit and answered once, on PostgreSQL.
+
+    The first statement that fails is raised by the commit, if not before. The server skips all that
+    is behind it, the commit among them.
+    """
+    if connection.dialect.name != "postgresql":
+        return nullcontext()
+    driver: Any = connection.connection.driver_connection
+    pipeline: AbstractContextManager[Any] = driver.pipeline()
+    return pipeline
+
+
+def write_gathered(connection: Connection, *_: Any) -> None:
+    """Before anything else is executed: it may read what was written."""
+    gathered = connection.info.get(_GATHERED)
+    if gathered is not None:
+        gathered.write(connection)
+
+
+def update_row(
+    connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    """Write columns of the row of that key, which is locked."""
+    gathered: Gathered = connection.info[_GATHERED]
+    gathered.update(table, tuple(key.items()), values)
+
+
+def insert_row(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
+    """Add a row, of which nobody needs to know the number."""
+    gathered: Gathered = connection.info[_GATHERED]
+    gathered.insert(table, values)

@@ -1,0 +1,138 @@
+"""Inspect: an order's figures beside the provider's, and the order held against the promises."""
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from worker.audit import Finding, audit_order
+from worker.errors import NoAnswer, NotSent, Refused
+from worker.ledger.differences import Difference, keep_difference
+from worker.ledger.orders import get_order, lock_order
+from worker.ledger.reconciliations import Run, latest_change
+from worker.ledger.whole import stopped_accounts, whole_orders_of
+from worker.providers.base import Balances
+from worker.refund import Case
+from worker.runtime import Line, Runtime
+from worker.steps.differ import digest_of
+from worker.steps.figures import Compared, compare_figures
+
+
+def compare_orders(
+    runtime: Runtime, line: Line, run: Run, orders: dict[int, str]
+) -> dict[str, int] | None:
+    """Compare the orders' figures where the provider has them; None: its rate limit is used up.
+
+    Raises:
+        ServiceAway: the ledger does not answer.
+    """
+    counts = {"figures": 0, "figures_unanswered": 0, "cases": 0}
+    for order_id, order_no in orders.items():
+        try:
+            compared = _compared(runtime, line, order_id, order_no)
+        except Refused as refused:
+            if refused.code == "rate_limit":
+                return None
+            continue
+        except (NotSent, NoAnswer):
+            counts["figures_unanswered"] += 1
+            continue
+        if compared is None:
+            continue
+        counts["figures"] += 1
+        if not compared.agree:
+            counts["cases"] += _keep_figures(runtime, line, run, order_id, order_no, compared)
+    return counts
+
+
+def _compared(runtime: Runtime, line: Line, order_id: int, order_no: str) -> Compared | None:
+    """Both sides' figures; None where theirs are older than our latest change."""
+    name = line.account.name
+    if isinstance(line.provider, Balances) and line.account.query:
+        compared = compare_figures(runtime, name, order_no)
+        if compared.agree:
+            return compared
+        again = compare_figures(runtime, name, order_no)  # ours may have moved while they answered
+        return again if again.ours == compared.ours else None
+    with runtime.ledger.read() as connection:
+        order, changed_at = get_order(connection, order_id), latest_change(connection, order_id)
+    answered = timedelta(seconds=line.account.total_timeout_s)
+    if order.figures_at is None or changed_at is None or order.figures_at < changed_at + answered:
+        return None
+    return compare_figures(runtime, name, order_no)
+
+
+def _keep_figures(
+    runtime: Runtime, line: Line, run: Run, order_id: int, order_no: str, compared: Compared
+) -> bool:
+    ours, theirs = compared.ours, compared.theirs
+    found = Difference(
+        account=run.account,
+        merchant=line.provider.merchant,
+        kind=Case.FIGURES_DIFFER,
+        digest=digest_of(
+            "figures", order_id, ours.refunded, ours.left, theirs.refunded, theirs.left
+        ),
+        subject=f"order {order_no}",
+        evidence={
+            "ours": {"refunded": ours.refunded, "left": ours.left},
+            "theirs": {"refunded": theirs.refunded, "left": theirs.left},
+            "under_way": compared.under_way,
+            "at": compared.at.isoformat(),
+        },
+        order_id=order_id,
+        run_id=run.id,
+    )
+    with runtime.ledger.write() as connection:
+        return keep_difference(connection, found, runtime.ledger.now(connection))
+
+
+def audit_orders(
+    runtime: Runtime, line: Line, run: Run, orders: dict[int, str]
+) -> dict[str, int] | None:
+    """Hold the orders against the promises; a breach is looked at again with the order locked.
+
+    Raises:
+        ServiceAway: the ledger does not answer.
+    """
+    with runtime.ledger.read() as connection:
+        suspect = {order_id for order_id, _ in _breaches(runtime, connection, orders)}
+    cases = sum(_keep_breaches(runtime, line, run, order_id) for order_id in suspect)
+    return {"audited": len(orders), "cases": cases}
+
+
+def _breaches(
+    runtime: Runtime, connection: Connection, order_ids: Collection[int]
+) -> list[tuple[int, Finding]]:
+    """The orders that break a promise, and how; a warning is no breach."""
+    now = runtime.ledger.now(connection)
+    stopped = stopped_accounts(connection, now)
+    return [
+        (whole.order.id, found)
+        for whole in whole_orders_of(connection, order_ids)
+        for found in audit_order(whole, stopped, now)
+        if not found.warning
+    ]
+
+
+def _keep_breaches(runtime: Runtime, line: Line, run: Run, order_id: int) -> int:
+    with runtime.ledger.write() as connection:
+        lock_order(connection, order_id)
+        now = runtime.ledger.now(connection)
+        return sum(
+            keep_difference(connection, _breach(line, run, order_id, found), now)
+            for _, found in _breaches(runtime, connection, [order_id])
+        )
+
+
+def _breach(line: Line, run: Run, order_id: int, found: Finding) -> Difference:
+    return Difference(
+        account=run.account,
+        merchant=line.provider.merchant,
+        kind=Case.BREACHED,
+        digest=digest_of("breached", found.promise, found.row, found.said),
+        subject=f"{found.promise} {found.row}",
+        evidence={"promise": found.promise, "row": found.row, "said": found.said},
+        order_id=order_id,
+        run_id=run.id,
+    )

@@ -1,0 +1,111 @@
+"""Settle: T3, by which an attempt's outcome is written down, retried until it commits.
+
+Only into the very attempt that T1 wrote down. A ledger that lost commits under a living worker, as
+at a fail-over to a replica that lags, does not have it, or has another of its number.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from worker.decisions import decide_answer
+from worker.errors import LostCommits, ServiceAway
+from worker.ledger.refunds import note_number, said_before
+from worker.ledger.rows import AttemptRow, Breaker, Order, Refund
+from worker.refund import CLOSED, Outcome, Verdict
+from worker.runtime import Line, Runtime
+from worker.steps import breaker
+from worker.steps.deeds import write_down
+from worker.steps.query_first import begin_after_loss
+from worker.steps.record import record
+from worker.steps.scene import Scene, attempt_of
+
+_log = structlog.get_logger(__name__)
+
+#: Waits between two tries to commit an outcome, in seconds; the last repeats.
+_COMMIT_WAITS_S: Final = (0.05, 0.2, 1.0, 2.0)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intent:
+    """An attempt that T1 has written down."""
+
+    order: Order
+    refund: Refund
+    line: Line
+    number: int
+    #: The ledger's time at T1, by which the attempt is told from another of its number.
+    started_at: datetime
+    #: What the account's breaker was when it let the attempt through.
+    breaker: Breaker
+    #: The sender's clock before T1 began.
+    began: float
+
+
+def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
+    """T3: write the outcome down, if it still counts; True if the order has work to do now.
+
+    Where the ledger does not have the attempt any more, the outcome is of nothing in it: the
+    provider is asked instead.
+    """
+    decide = partial(_settle, intent, outcome)
+    try:
+        return write_down(runtime, intent.line, intent.order.id, intent.refund.id, decide)
+    except LostCommits:
+        lost = f"attempt {intent.number}"
+        begin_after_loss(runtime, intent.line, intent.refund, lost, intent.started_at)
+        return False
+
+
+def _settle(intent: Intent, outcome: Outcome, scene: Scene) -> bool:
+    attempt = _same_attempt(intent, scene)
+    breaker.count(scene, intent.breaker, outcome)
+    change = decide_answer(
+        scene.refund.standing,
+        intent.number,
+        attempt.status,
+        outcome,
+        intent.line.rules,
+        said_before=_said_before(scene.connection, intent, outcome),
+    )
+    if change is None:
+        if attempt.status not in CLOSED:  # its news came before it, but not the number
+            note_number(scene.connection, intent.refund.id, outcome.provider_refund_no)
+        return False
+    return record(scene, change, outcome, answered=intent.number, asked_at=attempt.started_at)
+
+
+def _same_attempt(intent: Intent, scene: Scene) -> AttemptRow:
+    """The attempt that T1 wrote down; another of its number began at another time."""
+    attempt = attempt_of(scene, intent.number)
+    if attempt.started_at != intent.started_at:
+        raise LostCommits("the attempt is another one")
+    return attempt
+
+
+def _said_before(connection: Connection, intent: Intent, outcome: Outcome) -> str | None:
+    """What decides whether a token was refused twice running; nothing else asks for it."""
+    if outcome.verdict is not Verdict.TOKEN:
+        return None
+    return said_before(connection, intent.refund.id, intent.number)
+
+
+def until_committed(step: Callable[[], Result]) -> Result:
+    """Run a transaction until it commits; it must be safe to run twice."""
+    tries = 0
+    while True:
+        try:
+            return step()
+        except ServiceAway as error:
+            wait = _COMMIT_WAITS_S[min(tries, len(_COMMIT_WAITS_S) - 1)]
+            _log.warning("submit.outcome_not_committed", tries=tries, error=str(error))
+            time.sleep(wait)
+            tries += 1

@@ -4,6 +4,7 @@ Its own one goes by the wall clock: after a step back it is silent until the old
 """
 
 import time
+from heapq import heapify
 from typing import Any
 
 from celery.beat import Scheduler
@@ -15,6 +16,15 @@ class SteadyScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
 
     def install_default_entries(self, _data: Any) -> None:
         """Celery's own one clears away results, and there are none."""
+
+    def populate_heap(self, *_: Any, **__: Any) -> None:
+        """Celery's own begins all entries at once, and a job that comes then waits for them all."""
+        super().populate_heap()
+        heap: list[Any] = self._heap
+        for number, event in enumerate(heap):
+            later_s = _every_s(event.entry) * number / len(heap)
+            heap[number] = event._replace(time=event.time + later_s)
+        heapify(heap)
 
     def is_due(self, entry: Any) -> Any:
         """Only asked about an entry whose time has come."""

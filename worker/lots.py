@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
@@ -64,17 +65,20 @@ class Lane(Generic[Item, Result]):
         #: Those who wait for one thing, and how many they are.
         self._crowds: dict[Hashable, tuple[Lane[Item, Result], int]] = {}
 
-    def do(self, item: Item, key: Hashable, crowd: Hashable = None) -> Result:
+    def do(
+        self, item: Item, key: Hashable, crowd: Hashable = None, *, first: bool = False
+    ) -> Result:
         """Have an item done with what comes at the same time; raises what it alone would raise.
 
         Args:
             item: what is to be done.
             key: no two of one key are in one lot.
             crowd: what it may have to wait for, if others that wait for that can go with it.
+            first: goes before those who wait already.
         """
         place: _Place[Item, Result] = _Place(item, key)
         with self._changing:
-            self._waiting.append(place)
+            self._queue_up(place, first)
             place.leads, self._is_led = not self._is_led, True
         if not place.leads:
             place.turn.wait()
@@ -85,6 +89,13 @@ class Lane(Generic[Item, Result]):
         if place.result is not UNDONE:
             return place.result
         return self._alone(item) if crowd is None else self._in_crowd(item, key, crowd)
+
+    def _queue_up(self, place: _Place[Item, Result], first: bool) -> None:
+        """Before all others, but for one who has been told already to lead the next lot."""
+        if first:
+            self._waiting.insert(sum(one.leads for one in islice(self._waiting, 1)), place)
+        else:
+            self._waiting.append(place)
 
     def _in_crowd(self, item: Item, key: Hashable, crowd: Hashable) -> Result:
         with self._changing:

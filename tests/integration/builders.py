@@ -25,7 +25,8 @@ from worker.refund import Outcome, Verdict
 from worker.runtime import Runtime, build_lines, suspended_clock
 from worker.steps.intake import take_job
 from worker.steps.intake_lot import Accepted
-from worker.steps.settle import Intent, settle
+from worker.steps.intent import Intent
+from worker.steps.settle import settle
 from worker.steps.submit import claim_next
 
 MINUTE = timedelta(minutes=1)

@@ -18,8 +18,8 @@ from worker.ledger.engine import Ledger
 from worker.ledger.tables import refunds
 from worker.providers.http import form_body
 from worker.refund import Verdict
+from worker.steps.intent import Intent
 from worker.steps.notify import Taken, take_notification
-from worker.steps.settle import Intent
 
 ACKNOWLEDGED = b'{"return_code":"SUCCESS"}'
 EXECUTED, DECLINED, IN_PROGRESS = "1", "2", "3"

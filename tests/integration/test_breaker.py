@@ -14,8 +14,9 @@ from worker.ledger.engine import Ledger
 from worker.ledger.reports import account_rows
 from worker.refund import Outcome, Verdict
 from worker.steps.command import pause, resume
+from worker.steps.intent import Intent
 from worker.steps.poll import poll
-from worker.steps.settle import Intent, settle
+from worker.steps.settle import settle
 from worker.steps.submit import call_provider, submit
 from worker.steps.sweep import sweep
 

@@ -18,7 +18,7 @@ from worker.ledger.orders import lock_order
 from worker.refund import Verdict
 from worker.steps.command import cancel_refund, pause, resume
 from worker.steps.holds import hold_order, release_order
-from worker.steps.settle import Intent
+from worker.steps.intent import Intent
 from worker.steps.submit import send_next, submit
 
 HOT_ORDERS = 5
@@ -248,7 +248,7 @@ def test_a_lost_lock_lets_no_refund_go_twice(
 ) -> None:
     shop = make_shop(ledger, sim.url)
     order_id = shop.accept(order_no=f"O{number}", refund_no=number).order_id
-    race(lambda _: send_next(shop.runtime, order_id))
+    race(lambda _: send_next(shop.runtime, order_id, ends_at=0))
     assert len(sim.log(event="submit_in", refund=number)) == 1
 
 

@@ -14,7 +14,8 @@ from worker.ledger.reports import account_rows
 from worker.refund import Verdict
 from worker.schedule import FUNDS_WAIT_S
 from worker.steps.command import pause, resume
-from worker.steps.settle import Intent, settle
+from worker.steps.intent import Intent
+from worker.steps.settle import settle
 from worker.steps.submit import call_provider, submit
 from worker.steps.sweep import sweep
 

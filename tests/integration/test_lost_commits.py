@@ -15,8 +15,9 @@ from worker.ledger.engine import Ledger
 from worker.ledger.refunds import order_and_refund
 from worker.ledger.tables import metadata
 from worker.refund import Outcome, Verdict
+from worker.steps.intent import Intent
 from worker.steps.poll import Claimed, apply, poll
-from worker.steps.settle import Intent, settle
+from worker.steps.settle import settle
 from worker.steps.submit import call_provider, submit
 from worker.steps.sweep import sweep
 

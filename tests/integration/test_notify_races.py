@@ -21,8 +21,8 @@ from tests.integration.notifications import (
 )
 from worker.ledger.engine import Ledger
 from worker.refund import Outcome, Verdict
+from worker.steps.intent import Intent
 from worker.steps.poll import _claim, apply
-from worker.steps.settle import Intent
 
 ROUNDS = range(12)
 

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -53,3 +54,10 @@ def test_a_wall_clock_that_steps_back_keeps_no_tick_back(
     monkeypatch.setattr(time, "time", lambda: right() - 3600)
     tick(scheduler)
     assert {name: sent.count(name) >= 3 for name in NAMES} == dict.fromkeys(NAMES, True)
+
+
+def test_no_two_ticks_come_at_once(scheduler: Noting) -> None:
+    scheduler.populate_heap()
+    times = sorted(event.time for event in scheduler._heap)
+    assert [later - earlier >= 0.05 / 3 - 0.001 for earlier, later in pairwise(times)] == [True] * 2
+    assert times[-1] < time.monotonic() + 2 * 0.05

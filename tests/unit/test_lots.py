@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -40,8 +40,7 @@ def all_at_once(desk: Desk, keys: list[Any]) -> list[Any]:
     with ThreadPoolExecutor(len(keys) + 1) as pool:
         first = pool.submit(lane.do, "first", "first")
         others = [pool.submit(lane.do, number, key) for number, key in enumerate(keys)]
-        while len(lane._waiting) + len(desk.lots[:1]) < len(keys) + 1:
-            threading.Event().wait(0.001)
+        wait_until(lambda: len(lane._waiting) + len(desk.lots[:1]) == len(keys) + 1)
         desk.opened.set()
         first.exception()
         return [other.exception() or other.result() for other in others]
@@ -61,6 +60,53 @@ def test_no_two_of_one_key_are_in_one_lot_and_those_of_one_key_go_in_turn(keys: 
     for lot in desk.lots[1:]:
         assert len({keys[number] for number in lot}) == len(lot)
     assert sorted(number for lot in desk.lots[1:] for number in lot) == list(range(len(keys)))
+
+
+def test_who_goes_first_waits_for_the_lot_at_work_only() -> None:
+    desk = Desk()
+    lane: Lane[Any, Any] = Lane(desk.together)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(lane.do, "first", "first")]
+        for number in (1, 2, 3):
+            wait_until(lambda: len(lane._waiting) + len(desk.lots) == len(asked))
+            asked.append(pool.submit(lane.do, number, "key", first=number == 3))
+        wait_until(lambda: len(lane._waiting) == 3)
+        desk.opened.set()
+    assert desk.lots == [["first"], [3], [1], [2]]
+
+
+class Interrupted(Lane[Any, Any]):
+    """Before somebody takes the second lot, which is his own, another one comes who goes first."""
+
+    def __init__(self, desk: Desk, pool: ThreadPoolExecutor) -> None:
+        super().__init__(desk.together)
+        self._desk, self._pool = desk, pool
+        self.asked: list[Future[Any]] = []
+
+    def _taken(self) -> list[Any]:
+        if len(self._desk.lots) == 1:
+            self.asked.append(self._pool.submit(self.do, 2, "key", first=True))
+            wait_until(lambda: len(self._waiting) == 2)
+        return super()._taken()
+
+
+def test_who_has_been_told_to_lead_is_not_overtaken() -> None:
+    desk = Desk()
+    with ThreadPoolExecutor(3) as pool:
+        lane = Interrupted(desk, pool)
+        asked = [pool.submit(lane.do, "first", "first")]
+        wait_until(lambda: len(desk.lots) == 1)
+        asked.append(pool.submit(lane.do, 1, "key"))
+        wait_until(lambda: len(lane._waiting) == 1)
+        desk.opened.set()
+        assert [one.result(20) for one in asked] == [-1, 10]
+        assert lane.asked[0].result(20) == 20
+    assert desk.lots == [["first"], [1], [2]]
+
+
+def wait_until(check: Callable[[], bool]) -> None:
+    while not check():
+        threading.Event().wait(0.001)
 
 
 def test_a_lot_has_an_end() -> None:
@@ -117,8 +163,7 @@ def test_a_crowd_that_waits_for_one_thing_waits_together_and_is_forgotten() -> N
     lane: Lane[int, int] = Lane(together)
     with ThreadPoolExecutor(THREADS) as pool:
         given = [pool.submit(lane.do, number, number, "row") for number in range(THREADS)]
-        while not lots or len(lane._crowds["row"][0]._waiting) < THREADS - 1:
-            threading.Event().wait(0.001)
+        wait_until(lambda: lots != [] and len(lane._crowds["row"][0]._waiting) == THREADS - 1)
         may_go.set()
         assert [one.result() for one in given] == [10 * n for n in range(THREADS)]
     assert [len(lot) for lot in lots] == [1, THREADS - 1]

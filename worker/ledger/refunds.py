@@ -128,16 +128,40 @@ def count_refunds_of_order(connection: Connection, order_id: int) -> int:
     return len(rows.all())
 
 
+_HEAD: Final = refund_rows().add_columns(
+    accounts.c.paused_at, accounts.c.failures, accounts.c.breaker_until
+)
+
+
 def head_of_order(connection: Connection, order_id: int, *, lock: bool) -> Head | None:
     """The refund that holds the order, else the oldest queued one, with its account's guards."""
     head = (
-        refund_rows()
-        .add_columns(accounts.c.paused_at, accounts.c.failures, accounts.c.breaker_until)
-        .where(refunds.c.order_id == order_id, text(f"({OPEN_ON_ORDER})"))
+        _HEAD.where(refunds.c.order_id == order_id, text(f"({OPEN_ON_ORDER})"))
         .order_by(refunds.c.holds_order.desc(), refunds.c.id)
         .limit(1)
     )
-    row = connection.execute(head.with_for_update(of=refunds) if lock else head).first()
+    return _head(connection, head.with_for_update(of=refunds) if lock else head)
+
+
+def lock_next_of_order(connection: Connection, order_id: int, holder_id: int) -> Head | None:
+    """The oldest queued refund of an order that is locked, beside the one that holds it.
+
+    Locked as well; None if somebody has it.
+    """
+    queued = (
+        _HEAD.where(
+            refunds.c.order_id == order_id,
+            refunds.c.state == "queued",
+            refunds.c.id != holder_id,
+        )
+        .order_by(refunds.c.id)
+        .limit(1)
+    )
+    return _head(connection, queued.with_for_update(of=refunds, skip_locked=True))
+
+
+def _head(connection: Connection, wanted: Select[Any]) -> Head | None:
+    row = connection.execute(wanted).first()
     if row is None:
         return None
     breaker = Breaker(failures=row.failures, until=row.breaker_until)

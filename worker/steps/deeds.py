@@ -33,10 +33,13 @@ def write_down(
     order_id: int,
     refund_id: int,
     decide: Callable[[Scene], Result],
+    *,
+    first: bool = False,
 ) -> Result:
     """Have ``decide`` write into a scene, in a transaction that others may share; its result.
 
-    It may be called twice: what failed with others is done again alone.
+    It may be called twice: what failed with others is done again alone. ``first`` goes before what
+    waits to be written.
 
     Raises:
         ServiceAway: the ledger does not answer; whether it was written is unknown.
@@ -44,7 +47,7 @@ def write_down(
     """
     lane = runtime.lanes.get(_LANE, partial(_together, runtime.ledger))
     deed = _Deed(line=line, refund_id=refund_id, decide=decide)
-    result: Result = lane.do(deed, order_id)
+    result: Result = lane.do(deed, order_id, first=first)
     return result
 
 

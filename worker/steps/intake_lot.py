@@ -36,10 +36,9 @@ from worker.steps.intake_rows import (
     new_refund,
     refund_row,
 )
+from worker.steps.intent import Intent, is_past_window, write_intent
 from worker.steps.record import WAKE_BACKUP
 from worker.steps.scene import Scene
-from worker.steps.settle import Intent
-from worker.steps.submit import is_past_window, write_intent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

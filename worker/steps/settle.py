@@ -6,8 +6,6 @@ at a fail-over to a replica that lags, does not have it, or has another of its n
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
@@ -17,11 +15,12 @@ from sqlalchemy import Connection
 from worker.decisions import decide_answer
 from worker.errors import LostCommits, ServiceAway
 from worker.ledger.refunds import note_number, said_before
-from worker.ledger.rows import AttemptRow, Breaker, Order, Refund
+from worker.ledger.rows import AttemptRow
 from worker.refund import CLOSED, Outcome, Verdict
-from worker.runtime import Line, Runtime
+from worker.runtime import Runtime
 from worker.steps import breaker
 from worker.steps.deeds import write_down
+from worker.steps.intent import Intent
 from worker.steps.query_first import begin_after_loss
 from worker.steps.record import record
 from worker.steps.scene import Scene, attempt_of
@@ -34,38 +33,28 @@ _COMMIT_WAITS_S: Final = (0.05, 0.2, 1.0, 2.0)
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Intent:
-    """An attempt that T1 has written down."""
-
-    order: Order
-    refund: Refund
-    line: Line
-    number: int
-    #: The ledger's time at T1, by which the attempt is told from another of its number.
-    started_at: datetime
-    #: What the account's breaker was when it let the attempt through.
-    breaker: Breaker
-    #: The sender's clock before T1 began.
-    began: float
-
-
 def settle(runtime: Runtime, intent: Intent, outcome: Outcome) -> bool:
     """T3: write the outcome down, if it still counts; True if the order has work to do now.
 
     Where the ledger does not have the attempt any more, the outcome is of nothing in it: the
     provider is asked instead.
     """
-    decide = partial(_settle, intent, outcome)
+    decide = partial(settle_within, intent, outcome)
     try:
         return write_down(runtime, intent.line, intent.order.id, intent.refund.id, decide)
     except LostCommits:
-        lost = f"attempt {intent.number}"
-        begin_after_loss(runtime, intent.line, intent.refund, lost, intent.started_at)
+        lose(runtime, intent)
         return False
 
 
-def _settle(intent: Intent, outcome: Outcome, scene: Scene) -> bool:
+def lose(runtime: Runtime, intent: Intent) -> None:
+    """The ledger does not have the attempt any more: whatever may have been lost is asked about."""
+    lost = f"attempt {intent.number}"
+    begin_after_loss(runtime, intent.line, intent.refund, lost, intent.started_at)
+
+
+def settle_within(intent: Intent, outcome: Outcome, scene: Scene) -> bool:
+    """The same, in the scene's transaction. Raises LostCommits."""
     attempt = _same_attempt(intent, scene)
     breaker.count(scene, intent.breaker, outcome)
     change = decide_answer(

@@ -6,7 +6,6 @@ outcome down (settle.py). No transaction is open while the provider is called
 """
 
 import time
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -14,28 +13,26 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from worker.decisions import begin
 from worker.errors import LostCommits, NoAnswer, NotSent, Unreached
 from worker.ledger.engine import Ledger
 from worker.ledger.journal import open_case
 from worker.ledger.orders import lock_order, update_order, wake_no_later
 from worker.ledger.refunds import (
     head_of_order,
-    insert_attempt,
     may_be_sent,
     update_refund,
 )
-from worker.ledger.rows import Breaker, Order, Refund, Sendable
+from worker.ledger.rows import Order, Refund, Sendable
 from worker.providers.base import RefundFacts
-from worker.refund import Attempt, Case, Outcome, Verdict
-from worker.runtime import Line, Runtime, suspended_clock
-from worker.schedule import window_end
+from worker.refund import Case, Outcome, Verdict
+from worker.runtime import Runtime, suspended_clock
 from worker.steps import breaker
 from worker.steps.exchange import exchange
 from worker.steps.faults import fault
-from worker.steps.record import record
+from worker.steps.intent import Intent, is_past_window, write_intent
+from worker.steps.relay import Settled, settle_and_begin
 from worker.steps.scene import Scene
-from worker.steps.settle import Intent, settle, until_committed
+from worker.steps.settle import settle, until_committed
 from worker.steps.turn import hand_over_unaskable, has_room, has_work, turn_of
 
 _log = structlog.get_logger(__name__)
@@ -70,7 +67,7 @@ def _work_on(runtime: Runtime, order_id: int) -> bool:
                 return False
             if not has_room(runtime, order_id):
                 return False
-            has_more = send_next(runtime, order_id)
+            has_more = send_next(runtime, order_id, ends_at)
         if not has_more and not has_work(runtime, order_id):
             return False
         if time.monotonic() > ends_at:
@@ -83,13 +80,27 @@ def _come_back(runtime: Runtime, order_id: int) -> None:
         wake_no_later(connection, order_id, runtime.ledger.now(connection) + _HELD_AGAIN)
 
 
-def send_next(runtime: Runtime, order_id: int) -> bool:
-    """T1, call, T3 for the refund whose turn it is, if it is one's; True: the next is due."""
-    began = suspended_clock()
-    intent = claim_next(runtime, order_id, began)
+def send_next(runtime: Runtime, order_id: int, ends_at: float) -> bool:
+    """T1, call, T3 for the refund whose turn it is, if it is one's; True: the next is due.
+
+    And for those whose T1 goes with the T3 of the one before, until the monotonic clock shows
+    ``ends_at``.
+    """
+    intent = claim_next(runtime, order_id, suspended_clock())
     if intent is None:
         return False
-    return send(runtime, intent)
+    while True:
+        settled = _send_and_begin_next(runtime, intent, ends_at)
+        if settled.begun is None:
+            return settled.has_work
+        intent = settled.begun
+
+
+def _send_and_begin_next(runtime: Runtime, intent: Intent, ends_at: float) -> Settled:
+    outcome, began = call_provider(runtime, intent), suspended_clock()
+    if time.monotonic() > ends_at:
+        return Settled(has_work=until_committed(lambda: settle(runtime, intent, outcome)))
+    return until_committed(lambda: settle_and_begin(runtime, intent, outcome, began))
 
 
 def send(runtime: Runtime, intent: Intent) -> bool:
@@ -119,53 +130,6 @@ def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
             update_order(connection, order_id, {"wake_at": breaker.next_look(line.account, now)})
             return None
         return write_intent(scene, admitted, began)
-
-
-def write_intent(scene: Scene, admitted: Breaker, began: float) -> Intent:
-    """T1's writes: the refund holds its order, and a new attempt of it is about to be sent."""
-    refund, line = _without_a_closed_number(scene), scene.line
-    change = begin(refund.standing)
-    record(scene, change)
-    insert_attempt(
-        scene.connection,
-        {
-            "refund_id": refund.id,
-            "number": change.standing.attempt,
-            "status": Attempt.STARTED,
-            "fingerprint": refund.fingerprint,
-            "started_at": scene.now,
-            "lease_until": scene.now + timedelta(seconds=line.account.lease_s),
-        },
-    )
-    return Intent(
-        order=scene.order,
-        refund=replace(refund, standing=change.standing),
-        line=line,
-        number=change.standing.attempt,
-        started_at=scene.now,
-        breaker=admitted,
-        began=began,
-    )
-
-
-def _without_a_closed_number(scene: Scene) -> Refund:
-    """What the provider called an attempt that was not executed is not the next one's number.
-
-    Asked by it, the provider would tell of the old attempt; and it may give the new one another.
-    """
-    refund = scene.refund
-    if refund.provider_refund_no is None or refund.standing.open_sent:
-        return refund
-    update_refund(scene.connection, refund.id, {"provider_refund_no": None})
-    return replace(refund, provider_refund_no=None)
-
-
-def is_past_window(line: Line, order: Order, now: datetime) -> bool:
-    """The provider's window has passed since intake looked."""
-    years = line.provider.traits.window_years
-    if years is None or order.paid_at is None:
-        return False
-    return now > window_end(order.paid_at, years)
 
 
 def _hand_over(connection: Connection, order: Order, refund: Refund, now: datetime) -> None:

@@ -18,6 +18,7 @@ RUN groupadd --gid 10001 refundry \
 COPY --from=build /opt/refundry /opt/refundry
 ENV PATH=/opt/refundry/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=2 \
     REFUNDRY_HOME=/var/lib/refundry
 USER 10001:10001
 WORKDIR /var/lib/refundry

@@ -11,6 +11,7 @@ from bench.installation import ACCOUNT, install
 from bench.site import Job, Site
 from refundry import RefundClient, RefundRequest
 from worker.ledger.tables import refunds
+from worker.supervisor.programs import SPARING
 
 #: Nobody is waited for longer.
 PATIENCE_S: Final = 60.0
@@ -39,8 +40,8 @@ class Refundry:
         self._start("beat", "beat", f"--schedule={self._folder / 'beat'}")
 
     def _start(self, name: str, kind: str, *more: str) -> None:
-        command = ("celery", "-A", "worker.app", kind, "--loglevel=ERROR", *more)
-        self._crew.hire(name, *command, **self._variables)
+        command = ("tasks", kind, "--loglevel=ERROR", *more)
+        self._crew.hire(name, *command, **SPARING, **self._variables)
 
     def enqueue(self, jobs: list[Job]) -> None:
         for job in jobs:

@@ -11,7 +11,8 @@ from celery import Celery
 from tests.e2e.service import clean_environment, eventually
 from tests.e2e.stack import ROOT
 
-WORKER = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
+OURS = ("tasks", "worker")
+CELERYS = ("celery", "-A", "worker.app", "worker")
 HKRT = """
 [accounts.shop]
 provider = "hkrt"
@@ -22,6 +23,10 @@ total_timeout_s = {total}
 """
 
 
+either_way = pytest.mark.parametrize("module", [OURS, CELERYS])
+
+
+@either_way
 @pytest.mark.parametrize(
     ("key", "total", "said"),
     [
@@ -30,26 +35,39 @@ total_timeout_s = {total}
     ],
 )
 def test_a_worker_with_wrong_accounts_does_not_start(
-    tmp_path: Path, key: str, total: int, said: str
+    tmp_path: Path, module: tuple[str, ...], key: str, total: int, said: str
 ) -> None:
     accounts = tmp_path / "accounts.toml"
     accounts.write_text(HKRT.format(key=key, total=total))
-    done = start_worker(accounts)
+    done = start_worker(accounts, module)
     assert done.returncode == 1
     assert said in done.stderr
 
 
+@either_way
 def test_a_worker_whose_accounts_are_missing_does_not_start_and_refuse_every_job(
-    tmp_path: Path,
+    tmp_path: Path, module: tuple[str, ...]
 ) -> None:
-    done = start_worker(tmp_path / "acounts.toml")
+    done = start_worker(tmp_path / "acounts.toml", module)
     assert done.returncode == 1
     assert f"REFUNDRY_ACCOUNTS: there is no {tmp_path / 'acounts.toml'}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
+def test_without_a_broker_it_is_said_how_to_get_one(tmp_path: Path) -> None:
+    environment = {**clean_environment(), "REFUNDRY_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", *OURS]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("refundry: no broker: start one with `refundry up`")
+    assert "Traceback" not in done.stderr
+
+
+@either_way
 def test_a_ledger_that_is_away_is_a_line_a_task_and_no_traceback(
-    tmp_path: Path, valkey: str
+    tmp_path: Path, valkey: str, module: tuple[str, ...]
 ) -> None:
     broker = f"{valkey.removesuffix('/0')}/9"
     (tmp_path / "accounts.toml").write_text(HKRT.format(key="key", total=20))
@@ -57,7 +75,8 @@ def test_a_ledger_that_is_away_is_a_line_a_task_and_no_traceback(
     environment["REFUNDRY_DATABASE_URL"] = "postgresql://refundry@127.0.0.1:1/refundry"
     log = tmp_path / "worker.log"
     with log.open("wb") as file:
-        worker = subprocess.Popen(WORKER, cwd=ROOT, env=environment, stdout=file, stderr=file)
+        command = [sys.executable, "-m", *module]
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
     try:
         with Celery("producer", broker=broker) as producer:
             producer.send_task("refunds.sweep", queue="refunds.poll")
@@ -85,10 +104,10 @@ def environment_of(accounts: Path, broker: str) -> dict[str, str]:
     }
 
 
-def start_worker(accounts: Path) -> subprocess.CompletedProcess[str]:
+def start_worker(accounts: Path, module: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     environment = environment_of(accounts, "redis://127.0.0.1:1/0")
     return subprocess.run(
-        WORKER,
+        [sys.executable, "-m", *module],
         cwd=ROOT,
         env=environment,
         capture_output=True,

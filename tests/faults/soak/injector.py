@@ -150,7 +150,7 @@ class Injector:
         """Another beat with a schedule of its own."""
         service = self._world.stack.service
         schedule = self._world.folder / f"second-beat-{fault.number}"
-        command = [sys.executable, "-m", "celery", "-A", "worker.app", "beat", "-s", str(schedule)]
+        command = [sys.executable, "-m", "tasks", "beat", "-s", str(schedule)]
         urls = {
             "REFUNDRY_BROKER_URL": self._world.broker_url,
             "REFUNDRY_DATABASE_URL": service.urls["database"],

@@ -1,8 +1,11 @@
 """PostgreSQL breaks under the main job: nothing is sent unwritten, lost, or done twice."""
 
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -11,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.e2e.service import eventually
 from tests.e2e.stack import PROVIDERS, Job, Stack, running
 from tests.faults.servers import PostgresServer
+from worker.ledger.engine import create_ledger_engine
 
 #: So many sessions are cut off, one after the other, while refunds are under way.
 CUTS = 8
@@ -164,3 +168,16 @@ def test_a_read_only_database_lets_nothing_be_sent_and_everything_goes_on_afterw
 def worker_log(stack: Stack) -> str:
     logs = stack.service.home / "logs"
     return "".join((logs / f"worker-{number}.log").read_text() for number in (1, 2))
+
+
+def test_a_server_whose_packets_are_lost_is_given_up_within_seconds(server: PostgresServer) -> None:
+    """What the kernel is told: a test cannot have it lose packets wherever tests run."""
+    engine = create_ledger_engine(server.new_database())
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.pgconn.socket)) as wire:
+            asked = wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            silent_ms = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            quiet_s = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+    engine.dispose()
+    assert (asked, silent_ms, quiet_s) == (1, 15_000, 5)

@@ -120,6 +120,15 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Exchange:
+    """A call and its answer as they are kept: masked and bounded text."""
+
+    request: str
+    #: None where no complete one came.
+    answer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """One exchange's verdict, with what the provider said beside it."""
 
@@ -134,6 +143,8 @@ class Outcome:
     figures: Figures | None = None
     #: The provider was called, and nothing trustworthy came back; the breaker counts it.
     unanswered: bool = False
+    #: What it was read from, where a call was made.
+    exchange: Exchange | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

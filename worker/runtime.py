@@ -17,6 +17,7 @@ from worker.access_tokens import Tokens
 from worker.announcing.couriers import Couriers
 from worker.announcing.webhooks import Webhooks
 from worker.errors import Refused
+from worker.evidence import Masks, masks
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.orders import ensure_account
 from worker.lots import Lanes
@@ -26,6 +27,7 @@ from worker.providers.base import (
     Notifies,
     Personal,
     Provider,
+    Secretive,
     Tokened,
     load_provider,
 )
@@ -62,6 +64,14 @@ class Line:
             releases_on_acceptance=account.serialisation == "until_accepted",
             asks=account.query,
         )
+
+    @cached_property
+    def masks(self) -> Masks:
+        """What is masked of what is kept of its calls and their answers."""
+        provider = self.provider
+        personal = provider.personal if isinstance(provider, Personal) else frozenset()
+        secrets = provider.secrets if isinstance(provider, Secretive) else frozenset()
+        return masks(personal, secrets)
 
     @cached_property
     def tokened(self) -> Tokened | None:

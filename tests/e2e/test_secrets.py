@@ -136,6 +136,12 @@ def texts_of_commands(stack: Stack) -> Iterator[tuple[str, str]]:
     for line in ("doctor", "accounts", "list", "export", "refused", "callbacks", "case list"):
         options = [] if line == "export" else ["--json"]
         yield f"refundry {line}", stack.refundry(*line.split(), *options)
+    listed = json.loads(stack.refundry("list", "--json"))
+    for number in {row["account"]: row["refund_no"] for row in listed}.values():
+        yield f"refundry status {number}", stack.refundry("status", number)
+        page = stack.service.home / f"{number}.html"
+        stack.refundry("status", number, f"--export={page}")
+        yield f"page of {number}", page.read_text(encoding="utf-8")
     for process in children_of(stack.service.home):
         yield f"command line of {process.pid}", " ".join(_command_line(process))
     yield "ready line", str(stack.service.urls)

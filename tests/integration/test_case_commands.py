@@ -2,7 +2,6 @@
 
 import getpass
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +91,28 @@ def test_a_settlement_is_proposed_approved_and_shown(case: Run, run: Run) -> Non
     assert run("audit")[1]["breaches"] == 0
 
 
-def test_a_case_is_shown_to_people(case: Run, tmp_path: Path) -> None:
-    shown = invoke("case", "show", "1").stdout
-    assert all(word in shown for word in ("aged", "R1", "opened", "Events"))
+def test_a_case_and_a_refund_are_shown_to_people_in_their_language(
+    case: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case("note", "1", "--reason=looked", "--by=li")
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    english = ("Not final for too long", "R1", "Opened the case", "looked", "li", "¥0.40")
+    chinese = ("长时间没有最终结果", "R1", "创建人工处理", "looked", "li", "¥0.40", "排队中")
+    for command in (("case", "show", "1"), ("status", "R1")):
+        shown = {language: flat(*command, f"--language={language}") for language in ("en", "zh")}
+        missing = [word for word in english if word.replace(" ", "") not in shown["en"]]
+        missing += [word for word in chinese if word not in shown["zh"]]
+        assert missing == []
+        assert flat(*command) == shown["en"]
+        monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+        assert flat(*command) == shown["zh"]
+        monkeypatch.setenv("LC_ALL", "C.UTF-8")
+        assert flat(*command) == shown["en"]
+        monkeypatch.delenv("LC_ALL")
+        monkeypatch.delenv("LANG")
+
+
+def flat(*command: str) -> str:
+    """What a command shows, however its table breaks the lines."""
+    return "".join(invoke(*command).stdout.replace("│", "").split())

@@ -61,7 +61,7 @@ TABLES = {table.name for table in metadata.sorted_tables} | {"alembic_version"}
 HIDDEN = {
     "announcements": {"target", "payload"},
     "api_tokens": {"name", "digest", "accounts", "created_at", "revoked_at"},
-    "attempts": {"fingerprint", "message"},
+    "attempts": {"fingerprint", "message", "request", "answer"},
     "callbacks": {"digest", "content_type", "body"},
     "approvals": {"reason"},
     "case_entries": {"reason", "detail"},

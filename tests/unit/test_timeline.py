@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry import State
+from worker.case_rules import Deed
 from worker.refund import Attempt, Case, Verdict
 from worker.timeline import words
 from worker.timeline.page import page
@@ -36,6 +37,9 @@ HOSTILE = [
     "</style><style>body{display:none}",
     "\u202eegap a \x1b[31m\x00\u2028",
 ]
+SAID_OF_AN_ATTEMPT = ("code", "message", "status", "request", "answer")
+SAID_OF_A_CASE = ("who", "what", "reason")
+SAID_OF_A_SETTLEMENT = ("evidence", "proposed_by", "reason")
 SHOWN: dict[str, Any] = {
     "account": "shop",
     "order_no": "O1",
@@ -68,20 +72,53 @@ SHOWN: dict[str, Any] = {
             "finished_at": None,
             "code": "00",
             "message": "done",
+            "request": "POST /refund\n{}",
+            "answer": "HTTP 200\n{}",
         }
     ],
     "events": [
         {"at": AT, "kind": "accepted", "state": "queued", "attempt": 0, "detail": {"amount": 1}},
-        {"at": AT, "kind": "novel", "state": "succeeded", "attempt": 1, "detail": {}},
+        {
+            "seq": 2,
+            "at": AT,
+            "kind": "novel",
+            "state": "succeeded",
+            "attempt": 1,
+            "detail": {"code": "1", "exchange": {"request": "POST /query", "answer": None}},
+        },
     ],
     "callbacks": [{"first_at": AT, "verdict": "succeeded", "times": 2}],
     "cases": [
         {
+            "id": 7,
             "opened_at": AT,
             "kind": "aged",
             "owner": "li",
             "closed_at": None,
             "evidence": {"state": "unknown"},
+            "entries": [
+                {"at": AT, "who": "refundry", "what": "opened", "reason": "", "detail": {}},
+                {
+                    "at": AT,
+                    "who": "li",
+                    "what": "assigned",
+                    "reason": "on leave",
+                    "detail": {"owner": "wang"},
+                },
+            ],
+        }
+    ],
+    "proposals": [
+        {
+            "state": "failed",
+            "evidence": "line 7",
+            "proposed_by": "li",
+            "proposed_at": AT,
+            "withdrawn_by": None,
+            "approved_by": "wang",
+            "approved_at": AT,
+            "closed_at": AT,
+            "reason": "seen in the bill",
         }
     ],
 }
@@ -145,7 +182,33 @@ def test_a_page_has_everything_that_a_refund_went_through() -> None:
     assert accepted[4] == '{"amount": 1}'
     assert [row[1] for row in rows if "novel" in str(row)] == ["novel novel"]
     assert [row[-1] for row in rows if "00" in row] == ["done"]
-    assert [row[3] for row in rows if "li" in row] == ["open"]
+    assert [row[4] for row in rows if row[0] == "7"] == ["open"]
+
+
+def test_a_page_shows_what_was_sent_and_what_came_back_once() -> None:
+    found = read()
+    sent = [row for row in found.rows if "POST" in str(row)]
+    assert [row[1] for row in sent] == ["Attempt 1", "Question of event 2"]
+    assert [row[2:] for row in sent] == [
+        ["POST /refund\n{}", "HTTP 200\n{}"],
+        ["POST /query", ""],
+    ]
+    assert '{"code": "1"}' in found.texts
+
+
+def test_a_page_says_who_did_what_about_a_case_and_who_settled_it() -> None:
+    rows = read().rows
+    opened, assigned = (row for row in rows if row[1:2] == ["7 aged"])
+    assert opened[2:] == ["refundry", "Opened the case opened", "", ""]
+    assert assigned[2:5] == ["li", "Gave it to somebody assigned", "on leave"]
+    assert assigned[5] == '{"owner": "wang"}'
+    (settled,) = (row for row in rows if "line 7" in row)
+    when = "2026-01-31 20:30:05 +08:00"
+    assert settled == [
+        *("Failed: not refunded failed", "line 7", "li", when),
+        *("approved", "wang", when, "seen in the bill"),
+    ]
+    assert "转交 assigned" in [row[3] for row in read(Language.ZH).rows if len(row) > 3]
 
 
 def test_a_page_in_chinese_has_the_same_cells_in_other_words() -> None:
@@ -174,9 +237,14 @@ def test_what_strangers_wrote_is_text(text: str) -> None:
         refund_no=text,
         reason=text,
         provider_refund_no=text,
-        attempts=[SHOWN["attempts"][0] | {"code": text, "message": text, "status": text}],
+        attempts=[SHOWN["attempts"][0] | dict.fromkeys(SAID_OF_AN_ATTEMPT, text)],
         events=[SHOWN["events"][0] | {"kind": text, "state": text, "detail": {text: text}}],
-        cases=[SHOWN["cases"][0] | {"kind": text, "owner": text, "evidence": {"said": text}}],
+        cases=[
+            SHOWN["cases"][0]
+            | {"kind": text, "owner": text, "evidence": {"said": text}}
+            | {"entries": [dict.fromkeys(SAID_OF_A_CASE, text) | {"at": AT, "detail": {text: 1}}]}
+        ],
+        proposals=[SHOWN["proposals"][0] | dict.fromkeys(SAID_OF_A_SETTLEMENT, text)],
         callbacks=[SHOWN["callbacks"][0] | {"verdict": text}],
     )
     assert (hostile.tags, hostile.attributes) == (plain.tags, plain.attributes)
@@ -212,6 +280,7 @@ def test_every_state_event_case_and_attempt_has_words() -> None:
     assert set(words.STATES) == set(State)
     assert set(words.CASES) == set(Case)
     assert set(words.ATTEMPTS) == set(Attempt)
+    assert set(words.DEEDS) == set(Deed)
     section = (ROOT / "docs/states.md").read_text().partition("\n## Events\n")[2]
     listed = set(re.findall(r"`(\w+)`", section.partition("\n## ")[0]))
     known = {*emitted(), *listed} - {"looked_at", "refundry"}

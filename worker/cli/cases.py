@@ -14,19 +14,19 @@ from worker.cli.output import (
     fail,
     print_done,
     print_json,
-    print_rows,
-    print_table,
+    print_records,
 )
 from worker.cli.refunds import Json, went_through
 from worker.cli.setting import open_ledger
+from worker.cli.stories import InLanguage, print_story, words_in
 from worker.ledger import case_reports
 from worker.ledger.cases import CaseRow, entries_of, find_case
-from worker.ledger.proposals import proposals_of
 from worker.refund import Case
 from worker.runtime import build_runtime
 from worker.steps import cases, settlements
 from worker.steps.people import Person, person
 from worker.steps.settlements import Settlement
+from worker.timeline.story import story_of_case
 
 case_commands = typer.Typer(help="Cases: what a person has to look at.", no_args_is_help=True)
 By = Annotated[str | None, typer.Option(help="Who does it; default: who is logged in here.")]
@@ -51,26 +51,17 @@ def list_cases(
         found = case_reports.open_cases(
             connection, limit, late_at=late_at, account=account, kind=kind, owner=owner
         )
-    rows = [dataclasses.asdict(row) for row in found]
-    if as_json:
-        print_json(rows)
-        return
-    columns = [field.name for field in dataclasses.fields(case_reports.ShownCase)]
-    print_table("Open cases (amounts in fen)", columns, [list(row.values()) for row in rows])
+    print_records("Open cases (amounts in fen)", case_reports.ShownCase, found, as_json)
 
 
 @case_commands.command("show")
-def show_case(case_id: int, as_json: Json = False) -> None:
+def show_case(case_id: int, language: InLanguage = None, as_json: Json = False) -> None:
     """Show one case with its evidence, what was done about it, and what its refund went through."""
     shown = _shown(case_id)
     if as_json:
         print_json(shown)
-        return
-    lists = {name: value for name, value in shown.items() if isinstance(value, list)}
-    plain = {name: value for name, value in shown.items() if name not in lists}
-    print_table(f"Case {case_id} (amounts in fen)", ("", ""), plain.items())
-    for name, rows in lists.items():
-        print_rows(name.capitalize(), rows)
+    else:
+        print_story(story_of_case(shown, words_in(language)))
 
 
 def _shown(case_id: int) -> dict[str, Any]:
@@ -81,8 +72,7 @@ def _shown(case_id: int) -> dict[str, Any]:
         shown = dataclasses.asdict(row) | {"entries": entries_of(connection, case_id)}
         if found.refund_id is None:
             return shown
-        proposed = {"proposals": proposals_of(connection, found.refund_id)}
-        return shown | proposed | went_through(connection, found.refund_id)
+        return shown | went_through(connection, found.refund_id)
 
 
 def who_acts(by: str | None, reason: str) -> Person:

@@ -16,7 +16,7 @@ from worker.cli.output import (
     print_done,
     print_json,
     print_line,
-    print_table,
+    print_records,
 )
 from worker.cli.refunds import AccountName, Json
 from worker.cli.setting import open_ledger
@@ -83,12 +83,7 @@ def list_accounts(as_json: Json = False) -> None:
     ledger = open_ledger()
     with ledger.read() as connection:
         rows = reports.account_rows(connection, ledger.now(connection))
-    shown = [dataclasses.asdict(row) for row in rows]
-    if as_json:
-        print_json(shown)
-        return
-    columns = [field.name for field in dataclasses.fields(reports.AccountRow)]
-    print_table("Accounts (amounts in fen)", columns, [list(row.values()) for row in shown])
+    print_records("Accounts (amounts in fen)", reports.AccountRow, rows, as_json)
 
 
 def pause(

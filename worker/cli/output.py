@@ -1,5 +1,6 @@
 """What the commands print, and the exit codes they end with."""
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -61,6 +62,16 @@ def print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
     """A table of rows that have the same names; nothing where there are none."""
     if rows:
         print_table(title, list(rows[0]), [list(row.values()) for row in rows])
+
+
+def print_records(title: str, kind: type[Any], records: Iterable[Any], as_json: bool) -> None:
+    """Records of one dataclass: a table for people, or JSON."""
+    rows = [dataclasses.asdict(one) for one in records]
+    if as_json:
+        print_json(rows)
+        return
+    columns = [field.name for field in dataclasses.fields(kind)]
+    print_table(title, columns, [list(row.values()) for row in rows])
 
 
 def write_file(path: Path, text: str) -> None:

@@ -17,19 +17,22 @@ from worker.cli.output import (
     fail,
     print_done,
     print_json,
+    print_records,
     print_rows,
-    print_table,
     write_file,
 )
 from worker.cli.setting import open_ledger
+from worker.cli.stories import InLanguage, print_story, words_in
 from worker.ledger import case_reports, reports
 from worker.ledger.callbacks import callbacks_of
+from worker.ledger.cases import entries_of
+from worker.ledger.proposals import proposals_of
 from worker.ledger.refunds import find_refunds_by_number, order_and_refund
 from worker.ledger.rows import Refund
 from worker.runtime import build_runtime
 from worker.steps.command import cancel_refund
 from worker.timeline.page import page
-from worker.timeline.words import Language, Words
+from worker.timeline.story import story_of_refund
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AccountName = Annotated[str, typer.Option("--account", help="Account of accounts.toml.")]
@@ -111,10 +114,10 @@ def status(
     export_to: Annotated[
         Path | None, typer.Option("--export", help="Write a page to read, keep or print (HTML).")
     ] = None,
-    language: Annotated[Language, typer.Option(help="The page's.")] = Language.EN,
+    language: InLanguage = None,
     as_json: Json = False,
 ) -> None:
-    """Show a refund: state, amounts, attempts, and its events as a timeline."""
+    """Show a refund: state, amounts, events, attempts with what was exchanged, cases."""
     ledger = open_ledger()
     with ledger.read() as connection:
         found = find_refunds_by_number(connection, refund_no)
@@ -127,13 +130,12 @@ def status(
         shown = _status_of(connection, found[0])
         now = ledger.now(connection)
     if export_to is not None:
-        text = page(shown, Words(language), now)
-        write_file(export_to, text)
+        write_file(export_to, page(shown, words_in(language), now))
         print_done(as_json, f"wrote {export_to}", {"exported": str(export_to)})
     elif as_json:
         print_json(shown)
     else:
-        _print_status(shown)
+        print_story(story_of_refund(shown, words_in(language)))
 
 
 def _not_found(refund_no: str, refused: list[dict[str, Any]], as_json: bool) -> NoReturn:
@@ -170,31 +172,21 @@ def _status_of(connection: Any, refund: Refund) -> dict[str, Any]:
             "figures_at": order.figures_at,
         },
         **went_through(connection, refund.id),
-        "cases": [dataclasses.asdict(one) for one in case_reports.cases_of(connection, refund.id)],
+        "cases": [
+            dataclasses.asdict(one) | {"entries": entries_of(connection, one.id)}
+            for one in case_reports.cases_of(connection, refund.id)
+        ],
     }
 
 
 def went_through(connection: Any, refund_id: int) -> dict[str, list[dict[str, Any]]]:
-    """Attempts, events and notifications of a refund."""
+    """Attempts, events, notifications and settlements of a refund."""
     return {
         "attempts": reports.attempt_rows(connection, refund_id),
         "events": [dataclasses.asdict(one) for one in reports.timeline(connection, refund_id)],
         "callbacks": callbacks_of(connection, refund_id),
+        "proposals": proposals_of(connection, refund_id),
     }
-
-
-def _print_status(shown: dict[str, Any]) -> None:
-    plain = {
-        name: value
-        for name, value in shown.items()
-        if name not in ("order", "attempts", "events", "callbacks", "cases")
-    }
-    print_table(f"Refund {shown['refund_no']} (amounts in fen)", ("", ""), plain.items())
-    print_table("Order", ("", ""), shown["order"].items())
-    print_rows("Attempts", shown["attempts"])
-    print_rows("Events", shown["events"])
-    print_rows("Notifications", shown["callbacks"])
-    print_rows("Cases", shown["cases"])
 
 
 def list_refunds(
@@ -205,14 +197,8 @@ def list_refunds(
 ) -> None:
     """List refunds, the latest first."""
     with open_ledger().read() as connection:
-        rows = [
-            dataclasses.asdict(row) for row in reports.list_rows(connection, state, account, limit)
-        ]
-    if as_json:
-        print_json(rows)
-    else:
-        columns = [field.name for field in dataclasses.fields(reports.ExportRow)]
-        print_table("Refunds (amounts in fen)", columns, [list(row.values()) for row in rows])
+        rows = reports.list_rows(connection, state, account, limit)
+    print_records("Refunds (amounts in fen)", reports.ExportRow, rows, as_json)
 
 
 def list_refused(

@@ -25,6 +25,7 @@ class ShownCase:
     order_no: str | None
     refund_no: str | None
     amount: int | None
+    currency: str | None
     state: str | None
     evidence: dict[str, Any]
 
@@ -34,6 +35,7 @@ def _case_rows() -> Select[Any]:
         select(
             cases,
             orders.c.order_no,
+            orders.c.currency,
             refunds.c.refund_no,
             refunds.c.amount,
             refunds.c.state,

@@ -1,6 +1,7 @@
 """Queries on refunds and their attempts."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -205,10 +206,13 @@ def insert_attempt(connection: Connection, values: dict[str, Any]) -> None:
     insert_row(connection, attempts, values)
 
 
+_ATTEMPT: Final = select(*(attempts.c[field.name] for field in fields(AttemptRow)))
+
+
 def get_attempt(connection: Connection, refund_id: int, number: int) -> AttemptRow:
     """One attempt; it must be there."""
     row = connection.execute(
-        select(attempts).where(attempts.c.refund_id == refund_id, attempts.c.number == number)
+        _ATTEMPT.where(attempts.c.refund_id == refund_id, attempts.c.number == number)
     )
     return attempt_of(row.mappings().one())
 

@@ -212,6 +212,8 @@ def attempt_rows(connection: Connection, refund_id: int) -> list[dict[str, Any]]
             attempts.c.finished_at,
             attempts.c.code,
             attempts.c.message,
+            attempts.c.request,
+            attempts.c.answer,
         )
         .where(attempts.c.refund_id == refund_id)
         .order_by(attempts.c.number)

@@ -1,7 +1,7 @@
 """What decisions stand on: orders with one refund each, locked, and what lies beside them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -15,7 +15,7 @@ from worker.ledger.types import is_one_of
 
 _ORDER_COLUMNS: Final = tuple(column.name for column in orders.c)
 _REFUND_COLUMNS: Final = tuple(column.name for column in refunds.c)
-_ATTEMPT_COLUMNS: Final = tuple(column.name for column in attempts.c)
+_ATTEMPT_COLUMNS: Final = tuple(field.name for field in fields(AttemptRow))
 
 _ROWS: Final = (
     select(orders, refunds)
@@ -81,7 +81,7 @@ def _beside(time: ColumnElement[datetime]) -> Select[Any]:
             time.label("now"),
             others_wait.label("others_wait"),
             accounts.c.query_first_since,
-            *attempts.c,
+            *(attempts.c[name] for name in _ATTEMPT_COLUMNS),
         )
         .join(accounts, accounts.c.name == refunds.c.account)
         .outerjoin(attempts, latest)

@@ -246,6 +246,9 @@ attempts = Table(
     Column("finished_at", UtcTime),
     Column("code", String(64), nullable=False, server_default=""),
     Column("message", Text, nullable=False, server_default=""),
+    #: What was sent and what came back, masked; a trigger keeps them as they were written first.
+    Column("request", Text),
+    Column("answer", Text),
     CheckConstraint("number > 0", name="number"),
     CheckConstraint(one_of("status", Attempt), name="status"),
     partial("uq_attempts_live", "refund_id", where="status = 'started'", unique=True),

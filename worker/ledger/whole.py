@@ -17,6 +17,9 @@ from worker.ledger.tables import accounts, attempts, cases, events, orders, refu
 #: Orders read at once.
 CHUNK: Final = 200
 
+#: What an attempt keeps for people; no promise hangs on it.
+_UNREAD: Final = ("request", "answer")
+
 Values = dict[str, Any]
 
 
@@ -89,7 +92,8 @@ def _grouped(connection: Connection, table: Any, ids: list[int]) -> dict[int, li
     grouped: dict[int, list[Values]] = defaultdict(list)
     if not ids:
         return grouped
-    query = select(table).where(table.c.refund_id.in_(ids)).order_by(*table.primary_key.columns)
+    read = (column for column in table.c if column.name not in _UNREAD)
+    query = select(*read).where(table.c.refund_id.in_(ids)).order_by(*table.primary_key.columns)
     row: Row[Any]
     for row in connection.execute(query):
         grouped[row.refund_id].append(dict(row._mapping))

@@ -36,6 +36,7 @@ from worker.providers.base import (
     currency_problems,
     read_options,
     reason_problems,
+    secrets_of,
 )
 from worker.providers.formats import dump_object
 from worker.providers.http import Answer, Call, form_body
@@ -99,6 +100,7 @@ class Baofu:
 
     def __init__(self, account: Account) -> None:
         self._options = options = read_options(account, BaofuOptions)
+        self.secrets = secrets_of(self._options)
         self._url = account.base_url
         self._notify_url = account.notify_url
         if len(self._notify_url or "") > NOTE_LENGTH:

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from config.accounts import Account, explain
 from config.errors import ConfigError
@@ -100,6 +100,13 @@ class Personal(Protocol):
 
     #: Their names, as a request's ``extra`` spells them.
     personal: frozenset[str]
+
+
+@runtime_checkable
+class Secretive(Protocol):
+    """A provider that says what is secret of its account, so that no record of a call holds it."""
+
+    secrets: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,6 +207,13 @@ def read_options(account: Account, model: type[OwnOptions]) -> OwnOptions:
         return model.model_validate(dict(account.options), context={"folder": account.folder})
     except ValidationError as error:
         raise ConfigError(explain(f"accounts.{account.name}", error)) from None
+
+
+def secrets_of(options: Options) -> frozenset[str]:
+    """The secret texts among an account's own settings."""
+    values = [value for _, value in options]
+    values += [inner for value in values if isinstance(value, dict) for inner in value.values()]
+    return frozenset(one.get_secret_value() for one in values if isinstance(one, SecretStr))
 
 
 def model_problems(where: str, model: type[BaseModel], value: Any) -> list[str]:

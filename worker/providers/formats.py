@@ -100,9 +100,14 @@ def text_of(values: dict[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def one_line(text: str) -> str:
+    """The text without what ends a line, or cannot be stored."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text)
+
+
 def said(text: str) -> str:
     """What a provider said, for people: bounded, on one line."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", " ", text)[:200]
+    return one_line(text)[:200]
 
 
 def dump_object(fields: dict[str, Any]) -> bytes:

@@ -28,6 +28,7 @@ from worker.providers.base import (
     model_problems,
     read_options,
     reason_problems,
+    secrets_of,
 )
 from worker.providers.formats import dump_object, fen_of, yuan
 from worker.providers.guanaitong_fields import (
@@ -117,6 +118,7 @@ class Guanaitong:
 
     def __init__(self, account: Account) -> None:
         self._options = options = read_options(account, GuanaitongOptions)
+        self.secrets = secrets_of(self._options)
         self._base_url = account.base_url
         self._notify_url = account.notify_url
         self._reader = answers.Reader(

@@ -18,6 +18,7 @@ from worker.providers.base import (
     Traits,
     currency_problems,
     read_options,
+    secrets_of,
 )
 from worker.providers.formats import (
     dump_object,
@@ -82,6 +83,7 @@ class Hkrt:
 
     def __init__(self, account: Account) -> None:
         self._options = read_options(account, HkrtOptions)
+        self.secrets = secrets_of(self._options)
         self._pay_url = f"{account.base_url}/api/v1/pay/{self._options.channel}"
         self._notify_url = account.notify_url
         self.taken = Acknowledgement(

@@ -19,6 +19,7 @@ from worker.providers.base import (
     currency_problems,
     model_problems,
     read_options,
+    secrets_of,
 )
 from worker.providers.formats import (
     dump_object,
@@ -96,6 +97,7 @@ class QuickPay:
 
     def __init__(self, account: Account) -> None:
         self._options = read_options(account, QuickPayOptions)
+        self.secrets = secrets_of(self._options)
         self._base_url = account.base_url
         self._definitive = account.definitive_codes
         self._funds = account.funds_codes

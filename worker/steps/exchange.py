@@ -1,17 +1,19 @@
 """One exchange with a provider: the call is built, let in by a token where one is asked for, read.
 
 Submissions and questions go the same way. Whatever fails before the call is posted was provably
-not sent.
+not sent; from then on there is an outcome, with what was sent and what came back beside it.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
-from worker.errors import NotLetIn, NotSent
+from worker.errors import NoAnswer, NotLetIn, NotSent
+from worker.evidence import Masks, kept_answer, kept_call
 from worker.providers.http import Answer, Call, always
-from worker.refund import Outcome, Verdict
+from worker.refund import Exchange, Outcome, Verdict
 from worker.runtime import Line, Runtime
 from worker.steps.faults import fault
 
@@ -27,7 +29,7 @@ def exchange(
     read: Callable[[Answer], Outcome],
     gate: Callable[[], None] = always,
 ) -> Outcome:
-    """Post a call and read its answer.
+    """Post a call and read its answer; without a trustworthy one the outcome is unknown.
 
     Args:
         runtime: what the steps are given.
@@ -38,17 +40,17 @@ def exchange(
 
     Raises:
         NotSent: provably nothing was sent.
-        NoAnswer: it may have been sent, and there is no trustworthy answer.
     """
     provider = line.tokened
     if provider is None:
-        return read(line.wire.post(_unsent(line, build), gate))
+        return _post(line, _unsent(line, build), read, gate, line.masks)
     try:
         token = _unsent(line, lambda: runtime.tokens.get(line.account, provider, line.wire))
     except NotLetIn as error:
         return Outcome(verdict=Verdict.MISCONFIGURED, code=error.code, message=str(error))
     call = _unsent(line, lambda: provider.with_token(build(), token))
-    outcome = read(line.wire.post(call, gate))
+    by = replace(line.masks, secrets=line.masks.secrets | {token})
+    outcome = _post(line, call, read, gate, by)
     if outcome.verdict is Verdict.TOKEN:
         runtime.tokens.refused(line.account, provider, token)
     return outcome
@@ -63,3 +65,39 @@ def _unsent(line: Line, step: Callable[[], Result]) -> Result:
     except Exception as error:
         _log.error("exchange.call_not_built", account=line.account.name, **fault(error))
         raise NotSent(f"the call could not be built: {type(error).__name__}") from error
+
+
+def _post(
+    line: Line,
+    call: Call,
+    read: Callable[[Answer], Outcome],
+    gate: Callable[[], None],
+    by: Masks,
+) -> Outcome:
+    """From here on something may have been sent, and whatever came back is kept."""
+    answer: Answer | None = None
+    try:
+        answer = line.wire.post(call, gate)
+        outcome = read(answer)
+    except NotSent:
+        raise
+    except NoAnswer as error:
+        outcome = _unanswered("no_answer", str(error))
+    except Exception as error:
+        _log.error("exchange.fault", account=line.account.name, **fault(error))
+        outcome = _unanswered("fault", type(error).__name__)
+    return replace(outcome, exchange=_kept(line, call, answer, by))
+
+
+def _unanswered(code: str, message: str) -> Outcome:
+    return Outcome(verdict=Verdict.UNKNOWN, code=code, message=message, unanswered=True)
+
+
+def _kept(line: Line, call: Call, answer: Answer | None, by: Masks) -> Exchange | None:
+    """What cannot be kept costs no outcome."""
+    try:
+        said = None if answer is None else kept_answer(answer, by)
+        return Exchange(request=kept_call(call, by), answer=said)
+    except Exception as error:
+        _log.error("exchange.not_kept", account=line.account.name, **fault(error))
+        return None

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from worker.decisions import decide_question
-from worker.errors import LostCommits, NoAnswer, NotSent, ServiceAway
+from worker.errors import LostCommits, NotSent, ServiceAway
 from worker.ledger.questions import (
     accounts_with_questions,
     claim_questions,
@@ -153,7 +153,7 @@ def _ask_safely(runtime: Runtime, claimed: Claimed) -> int | None:
 
 
 def ask(runtime: Runtime, claimed: Claimed) -> Outcome:
-    """Ask the provider; a question that failed is an unknown outcome."""
+    """Ask the provider; a question that could not be put is an unknown outcome."""
     line, facts = claimed.line, facts_of(claimed.order, claimed.refund)
     provider = line.provider
     try:
@@ -163,7 +163,7 @@ def ask(runtime: Runtime, claimed: Claimed) -> Outcome:
             lambda: provider.question(facts),
             lambda answer: provider.read_reply(facts, answer),
         )
-    except (NotSent, NoAnswer) as error:
+    except NotSent as error:
         return Outcome(verdict=Verdict.UNKNOWN, code="no_answer", message=str(error))
 
 

@@ -65,7 +65,8 @@ def record(
     _write_attempts(scene, change, outcome, answered)
     contested = contest(scene, change)
     _write_refund(scene, change, outcome, contested, next_at)
-    _append_event(scene, change, outcome, source)
+    asked = exchanged(outcome) if outcome and outcome.exchange and answered is None else {}
+    _append_event(scene, change, outcome, source | ({"exchange": asked} if asked else {}))
     _announce(scene, change, outcome)
     _open_case_if_unaskable(scene, change, outcome)
     return _write_order(scene, change, contested, next_at)
@@ -138,7 +139,14 @@ def _write_attempts(
         values: dict[str, Any] = {"status": change.attempt, "finished_at": scene.now}
         if outcome is not None:
             values |= {"code": outcome.code[:64], "message": outcome.message}
+            values |= exchanged(outcome)
         finish_attempt(scene.connection, scene.refund.id, answered, values)
+
+
+def exchanged(outcome: Outcome) -> dict[str, Any]:
+    """The columns of an attempt that keep what was sent and what came back."""
+    exchange = outcome.exchange
+    return {"request": exchange and exchange.request, "answer": exchange and exchange.answer}
 
 
 def _write_refund(

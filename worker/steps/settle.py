@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from worker.decisions import decide_answer
 from worker.errors import LostCommits, ServiceAway
-from worker.ledger.refunds import note_number, said_before
+from worker.ledger.refunds import finish_attempt, note_number, said_before
 from worker.ledger.rows import AttemptRow
 from worker.refund import CLOSED, Outcome, Verdict
 from worker.runtime import Runtime
@@ -22,7 +22,7 @@ from worker.steps import breaker
 from worker.steps.deeds import write_down
 from worker.steps.intent import Intent
 from worker.steps.query_first import begin_after_loss
-from worker.steps.record import record
+from worker.steps.record import exchanged, record
 from worker.steps.scene import Scene, attempt_of
 
 _log = structlog.get_logger(__name__)
@@ -68,6 +68,8 @@ def settle_within(intent: Intent, outcome: Outcome, scene: Scene) -> bool:
     if change is None:
         if attempt.status not in CLOSED:  # its news came before it, but not the number
             note_number(scene.connection, intent.refund.id, outcome.provider_refund_no)
+        kept = exchanged(outcome)
+        finish_attempt(scene.connection, intent.refund.id, intent.number, kept)
         return False
     return record(scene, change, outcome, answered=intent.number, asked_at=attempt.started_at)
 

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from worker.errors import LostCommits, NoAnswer, NotSent, Unreached
+from worker.errors import LostCommits, NotSent, Unreached
 from worker.ledger.engine import Ledger
 from worker.ledger.journal import open_case
 from worker.ledger.orders import lock_order, update_order, wake_no_later
@@ -28,7 +28,6 @@ from worker.refund import Case, Outcome, Verdict
 from worker.runtime import Runtime, suspended_clock
 from worker.steps import breaker
 from worker.steps.exchange import exchange
-from worker.steps.faults import fault
 from worker.steps.intent import Intent, is_past_window, write_intent
 from worker.steps.relay import Settled, settle_and_begin
 from worker.steps.scene import Scene
@@ -156,19 +155,14 @@ def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
             lambda answer: provider.read_submission(facts, answer),
             gate,
         )
-    except Unreached as error:
-        return _unanswered(Verdict.NEVER_SENT, "unreached", str(error))
     except NotSent as error:
-        return Outcome(verdict=Verdict.NEVER_SENT, code="never_sent", message=str(error))
-    except NoAnswer as error:
-        return _unanswered(Verdict.UNKNOWN, "no_answer", str(error))
-    except Exception as error:
-        _log.error("submit.fault", refund_no=facts.refund_no, **fault(error))
-        return _unanswered(Verdict.UNKNOWN, "fault", type(error).__name__)
-
-
-def _unanswered(verdict: Verdict, code: str, message: str) -> Outcome:
-    return Outcome(verdict=verdict, code=code, message=message, unanswered=True)
+        away = isinstance(error, Unreached)
+        return Outcome(
+            verdict=Verdict.NEVER_SENT,
+            code="unreached" if away else "never_sent",
+            message=str(error),
+            unanswered=away,
+        )
 
 
 def facts_of(order: Order, refund: Refund) -> RefundFacts:

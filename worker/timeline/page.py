@@ -1,26 +1,15 @@
 """The page itself: HTML that needs nothing else, every value escaped. Pure."""
 
 import html
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from config.visible import visible
+from config.visible import visible, visible_lines
 from worker.timeline import words
-from worker.timeline.words import Words, moment, money
+from worker.timeline.story import Cell, Part, Row, story_of_refund
+from worker.timeline.words import Words, moment
 
-_MONEY: Final = (
-    "amount",
-    "order_amount",
-    "paid_amount",
-    "refunded_before",
-    "refunded",
-    "reserved",
-    "excess",
-    "provider_refunded",
-    "provider_left",
-)
 #: The page asks for nothing, whatever stands in it.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE: Final = """
@@ -35,15 +24,14 @@ th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0;
 th { font-weight: 600; color: #555; white-space: nowrap }
 th[scope=row] { width: 14rem }
 td.at, td.money { white-space: nowrap; font-variant-numeric: tabular-nums }
-code, .detail { font: 12px/1.4 ui-monospace, monospace; color: #555 }
+code, .detail, .said { font: 12px/1.4 ui-monospace, monospace; color: #555 }
 code { white-space: nowrap }
-td.detail { width: 38% }
+td.detail, td.said { width: 38% }
+td.said { white-space: pre-wrap }
 footer { margin-top: 2rem; color: #777; font-size: 12px }
 @media print { body { margin: 0; max-width: none } h2 { break-after: avoid }
   tr { break-inside: avoid } thead { display: table-header-group } @page { margin: 15mm } }
 """
-
-Row = Mapping[str, Any]
 
 
 def page(shown: Row, own: Words, at: datetime) -> str:
@@ -54,15 +42,13 @@ def page(shown: Row, own: Words, at: datetime) -> str:
         own: the language's words.
         at: when it is made.
     """
-    label, currency = _labels(own), shown["currency"]
-    title = f"{label('title')} {_text(shown['refund_no'])}"
+    first, *others = story_of_refund(shown, own)
+    title, none = _text(first.title), _text(own.of(words.LABELS, "none"))
     parts = [
         f"<h1>{title}</h1>",
-        _facts(_summary(shown, own), currency, label),
-        f"<h2>{label('order')}</h2>",
-        _facts(shown["order"], currency, label),
-        *(_section(name, shown[name], own) for name in _SECTIONS),
-        f"<footer>Refundry · {label('made')} {moment(at)}</footer>",
+        _facts(first),
+        *(f"<h2>{_text(part.title)}</h2>\n{_table(part, none)}" for part in others),
+        f"<footer>Refundry · {_text(own.of(words.LABELS, 'made'))} {moment(at)}</footer>",
     ]
     return (
         f'<!DOCTYPE html>\n<html lang="{own.tag}">\n<head>\n<meta charset="utf-8">\n'
@@ -74,98 +60,34 @@ def page(shown: Row, own: Words, at: datetime) -> str:
     )
 
 
-def _labels(own: Words) -> Callable[[str], str]:
-    return lambda name: _text(own.of(words.LABELS, name))
+def _text(value: str) -> str:
+    return html.escape(visible(value))
 
 
-def _text(value: object) -> str:
-    return html.escape(visible(str(value)))
+def _table(part: Part, none: str) -> str:
+    if not part.heads:
+        return _facts(part)
+    if not part.rows:
+        return f"<p>{none}</p>"
+    heads = "".join(f'<th scope="col">{_text(head)}</th>' for head in part.heads)
+    lines = "".join(_line(row) for row in part.rows)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
-def _summary(shown: Row, own: Words) -> dict[str, Any]:
-    names = ("account", "order_no", "amount", "state", "provider_refund_no", "reason")
-    chosen = {name: shown[name] for name in (*names, "accepted_at")}
-    said = f"{own.of(words.STATES, shown['state'])} ({shown['state']})"
-    return chosen | {"state": said}
-
-
-def _facts(facts: Row, currency: str, label: Callable[[str], str]) -> str:
+def _facts(part: Part) -> str:
     rows = (
-        f'<tr><th scope="row">{label(name)}</th>{_cell(name, value, currency)}</tr>'
-        for name, value in facts.items()
-        if value not in (None, "")
+        f'<tr><th scope="row">{_text(name.text)}</th>{_cell(value)}</tr>'
+        for name, value in part.rows
     )
     return f"<table>{''.join(rows)}</table>"
 
 
-def _cell(name: str, value: Any, currency: str = "") -> str:
-    if name in _MONEY:
-        return f'<td class="money">{_text(money(value, currency))}</td>'
-    if isinstance(value, datetime):
-        return f'<td class="at">{moment(value)}</td>'
-    return f"<td>{'' if value is None else _text(value)}</td>"
+def _line(row: Sequence[Cell]) -> str:
+    return f"<tr>{''.join(map(_cell, row))}</tr>"
 
 
-def _coded(value: str, table: Mapping[str, str], own: Words) -> str:
-    return f"<td>{_text(own.of(table, value))} <code>{_text(value)}</code></td>"
-
-
-def _detail(value: object) -> str:
-    shown = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    return f'<td class="detail">{_text(shown)}</td>'
-
-
-def _event(row: Row, own: Words) -> list[str]:
-    return [
-        _cell("at", row["at"]),
-        _coded(row["kind"], words.EVENTS, own),
-        _coded(row["state"], words.STATES, own),
-        _cell("attempt", row["attempt"] or None),
-        _detail(row["detail"]),
-    ]
-
-
-def _attempt(row: Row, own: Words) -> list[str]:
-    said = [_cell(name, row[name]) for name in ("code", "message")]
-    times = [_cell(name, row[name]) for name in ("started_at", "finished_at")]
-    return [
-        _cell("number", row["number"]),
-        *times,
-        _coded(row["status"], words.ATTEMPTS, own),
-        *said,
-    ]
-
-
-def _callback(row: Row, own: Words) -> list[str]:
-    what = _coded(row["verdict"], words.VERDICTS, own)
-    return [_cell("at", row["first_at"]), what, _cell("times", row["times"])]
-
-
-def _case(row: Row, own: Words) -> list[str]:
-    closed = row["closed_at"] or own.of(words.LABELS, "open")
-    return [
-        _cell("opened_at", row["opened_at"]),
-        _coded(row["kind"], words.CASES, own),
-        _cell("owner", row["owner"]),
-        _cell("closed_at", closed),
-        _detail(row["evidence"]),
-    ]
-
-
-#: Each part of the page below the facts: the heads of its columns, and a row's cells.
-_SECTIONS: Final[dict[str, tuple[Sequence[str], Callable[[Row, Words], list[str]]]]] = {
-    "events": (("at", "what", "state", "attempt", "detail"), _event),
-    "attempts": (("number", "started_at", "finished_at", "what", "code", "message"), _attempt),
-    "callbacks": (("at", "what", "times"), _callback),
-    "cases": (("opened_at", "what", "owner", "closed_at", "detail"), _case),
-}
-
-
-def _section(name: str, rows: Iterable[Row], own: Words) -> str:
-    label = _labels(own)
-    columns, cells = _SECTIONS[name]
-    lines = [f"<tr>{''.join(cells(row, own))}</tr>" for row in rows]
-    heads = "".join(f'<th scope="col">{label(column)}</th>' for column in columns)
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    none = f"<p>{label('none')}</p>"
-    return f"<h2>{label(name)}</h2>\n{table if lines else none}"
+def _cell(cell: Cell) -> str:
+    text = html.escape(visible_lines(cell.text)) if cell.look == "said" else _text(cell.text)
+    code = f" <code>{_text(cell.code)}</code>" if cell.code else ""
+    look = f' class="{cell.look}"' if cell.look else ""
+    return f"<td{look}>{text}{code}</td>"

@@ -90,6 +90,18 @@ ATTEMPTS: Final = {
     "pending": "Taken",
     "succeeded": "Executed",
 }
+DEEDS: Final = {
+    "opened": "Opened the case",
+    "noted": "Noted",
+    "assigned": "Gave it to somebody",
+    "asked": "Had the provider asked",
+    "sent": "Had it sent once more",
+    "released": "Released the order",
+    "proposed": "Proposed a settlement",
+    "approved": "Approved what another person proposed",
+    "withdrawn": "Took a proposal back",
+    "closed": "Closed the case",
+}
 VERDICTS: Final = {
     "succeeded": "It was executed",
     "rejected": "It was declined",
@@ -97,7 +109,7 @@ VERDICTS: Final = {
     "contradicts": "It names another order or amount",
     "not_ours": "Nobody here has asked for it",
 }
-#: The page's own.
+#: Of pages and tables themselves.
 LABELS: Final = {
     "title": "Refund",
     "made": "Made on",
@@ -108,6 +120,9 @@ LABELS: Final = {
     "provider_refund_no": "Provider's number",
     "reason": "What the provider said",
     "accepted_at": "Accepted",
+    "due_at": "Next step due",
+    "asked": "Questions asked",
+    "last_answer": "Last answer",
     "order": "The order, by now",
     "order_amount": "Total",
     "paid_amount": "Paid",
@@ -122,6 +137,24 @@ LABELS: Final = {
     "attempts": "Attempts to submit",
     "callbacks": "The provider's own messages",
     "cases": "Cases",
+    "exchanges": "What was sent, and what came back (masked)",
+    "entries": "What was done about cases",
+    "proposals": "Settled by two persons",
+    "question": "Question of event",
+    "request": "Sent",
+    "answer": "Came back",
+    "case": "Case",
+    "kind": "Kind",
+    "subject": "About",
+    "close_by": "To be closed by",
+    "refund_no": "Refund's number",
+    "evidence": "Evidence",
+    "who": "Who",
+    "why": "Why",
+    "became": "Became",
+    "second": "By whom",
+    "approved": "approved",
+    "withdrawn": "withdrawn",
     "number": "No.",
     "at": "When",
     "what": "What",
@@ -138,7 +171,7 @@ LABELS: Final = {
     "none": "none",
     "open": "open",
 }
-TABLES: Final = (STATES, EVENTS, CASES, ATTEMPTS, VERDICTS, LABELS)
+TABLES: Final = (STATES, EVENTS, CASES, ATTEMPTS, DEEDS, VERDICTS, LABELS)
 
 
 class Language(StrEnum):
@@ -146,6 +179,13 @@ class Language(StrEnum):
 
     EN = "en"
     ZH = "zh"
+
+
+def language_of(environment: Mapping[str, str]) -> Language:
+    """What a terminal's environment asks for, where nobody says it: English, unless Chinese."""
+    names = (environment.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    wanted = next((name for name in names if name), "")
+    return Language.ZH if wanted.lower().startswith("zh") else Language.EN
 
 
 class Words:

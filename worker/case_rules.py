@@ -23,6 +23,16 @@ class Deed(StrEnum):
     CLOSED = "closed"
 
 
+class AccountDeed(StrEnum):
+    """What somebody did about an account."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    FUNDED = "funded"
+    BREAKER_OPENED = "breaker_opened"
+    BREAKER_CLOSED = "breaker_closed"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaseRule:
     """How cases of a kind are worked on."""

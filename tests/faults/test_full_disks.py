@@ -13,6 +13,7 @@ from sqlalchemy import text
 from tests.e2e.service import eventually
 from tests.e2e.stack import PROVIDERS, Job, Stack, running
 from tests.faults.servers import PostgresServer, RedisServer
+from tests.integration.builders import SOMEBODY
 from worker.steps.command import pause, resume
 
 #: The whole of a small file system; the rest of a test's files are elsewhere.
@@ -88,7 +89,7 @@ def written(stack: Stack) -> Counter[str]:
 
 def waiting(stack: Stack, account: str) -> list[Job]:
     """Accepted refunds that an account which was stopped keeps back until now."""
-    pause(stack.ledger, account, "until the disk is full")
+    pause(stack.ledger, account, SOMEBODY)
     jobs = refunds(stack, "WAITING", [account], each=WAITING, submit="ok")
     stack.produce(jobs)
     eventually(lambda: len(stack.rows()) == len(jobs), "all are accepted")
@@ -104,7 +105,7 @@ def test_a_ledger_on_a_full_disk_sends_nothing_unwritten_and_loses_nothing(
     stack.produce(before)
     for job in before:
         stack.sim.await_log(event="EXECUTED", refund=job["refund_no"])
-    resume(stack.ledger, "hk")
+    resume(stack.ledger, "hk", SOMEBODY)
     ballast = fill(disk)
     during = refunds(stack, "DURING", each=6, submit="slow:2")
     stack.produce(jobs + during)  # what was accepted is looked at once more

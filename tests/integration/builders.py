@@ -26,6 +26,7 @@ from worker.runtime import Runtime, build_lines, suspended_clock
 from worker.steps.intake import take_job
 from worker.steps.intake_lot import Accepted
 from worker.steps.intent import Intent
+from worker.steps.people import Person
 from worker.steps.settle import settle
 from worker.steps.submit import claim_next
 
@@ -33,6 +34,8 @@ MINUTE = timedelta(minutes=1)
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 #: Nobody listens on the discard port.
 NOWHERE = "http://127.0.0.1:9"
+#: A person whose name does not matter.
+SOMEBODY = Person(name="li", reason="test")
 #: Most of the races: enough for every pair of threads to meet.
 THREADS = 8
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from refundry import State
-from tests.integration.builders import MINUTE, NOWHERE, Shop, findings, open_shop
+from tests.integration.builders import MINUTE, NOWHERE, SOMEBODY, Shop, findings, open_shop
 from tests.integration.conftest import MakeShop
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
@@ -180,7 +180,7 @@ def test_a_backlog_is_a_warning_and_no_breach(shop: Shop) -> None:
 
 def test_what_a_paused_account_does_not_send_is_no_backlog(shop: Shop) -> None:
     shop.accept()
-    pause(shop.runtime.ledger, "shop", "test")
+    pause(shop.runtime.ledger, "shop", SOMEBODY)
     shop.wait(60 * MINUTE)
     assert shop.audit() == []
 

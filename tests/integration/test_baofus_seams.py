@@ -8,7 +8,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from refundry import State
-from tests.integration.builders import MINUTE, NOW, Shop
+from tests.integration.builders import MINUTE, NOW, SOMEBODY, Shop
 from tests.integration.conftest import MakeShop
 from tests.providers.harness import OWN_OPTIONS
 from tests.simulator.harness import Sim
@@ -46,7 +46,7 @@ def test_an_account_that_is_set_up_wrongly_is_paused_and_no_refund_fails(
     assert [shop.claim(order_id) for order_id in orders] == [None, None]
     assert shop.claim(elsewhere) is not None
     assert shop.audit() == []
-    resume(shop.runtime.ledger, "shop")
+    resume(shop.runtime.ledger, "shop", SOMEBODY)
     assert set(sweep(shop.runtime).wake) >= set(orders)
     assert all(shop.claim(order_id) for order_id in orders)
 

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from refundry import State
-from tests.integration.builders import MINUTE, Shop, race
+from tests.integration.builders import MINUTE, SOMEBODY, Shop, race, run
 from tests.integration.conftest import MakeShop
 from tests.integration.test_indexes import recorded
 from tests.simulator.harness import Sim
+from worker.case_rules import AccountDeed
+from worker.ledger.accounts import Word, add_account_entry
 from worker.ledger.engine import Ledger
 from worker.ledger.reports import account_rows
 from worker.refund import Outcome, Verdict
@@ -191,11 +193,14 @@ def test_what_we_keep_back_ourselves_counts_neither_way(
     for name in "abc":
         intent = claimed(shop, name)
         assert intent is not None
-        pause(shop.runtime.ledger, "shop", "test")
+        pause(shop.runtime.ledger, "shop", SOMEBODY)
         outcome = call_provider(shop.runtime, intent)
         assert outcome.verdict is Verdict.NEVER_SENT
         settle(shop.runtime, intent, outcome)
-        shop.execute("UPDATE accounts SET paused_at = NULL, paused_reason = NULL")
+        with shop.runtime.ledger.write() as connection:  # unlike a person, without a look at it
+            word = Word(reason="test")
+            add_account_entry(connection, "shop", AccountDeed.RESUMED, word, shop.clock.now)
+            run(connection, "UPDATE accounts SET paused_at = NULL, paused_reason = NULL")
     assert breaker(shop) == (1, None)
 
 
@@ -232,7 +237,7 @@ def test_resuming_closes_it_and_wakes_what_waits(shop: Shop) -> None:
     open_breaker(shop)
     order_id = shop.accept().order_id
     assert shop.claim(order_id) is None
-    resume(shop.runtime.ledger, "shop")
+    resume(shop.runtime.ledger, "shop", SOMEBODY)
     assert breaker(shop) == (0, None)
     assert order_id in sweep(shop.runtime).wake
     assert shop.claim(order_id) is not None

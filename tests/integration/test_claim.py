@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from refundry import State
 from tests.databases import migrated
-from tests.integration.builders import MINUTE, Shop, race
+from tests.integration.builders import MINUTE, SOMEBODY, Shop, race
 from tests.integration.conftest import MakeShop
 from tests.simulator.harness import Sim
 from worker.errors import Refused, ServiceAway
@@ -216,16 +216,16 @@ def test_nothing_of_a_held_order_goes_until_it_is_released_with_its_token(shop: 
 
 def test_nothing_of_a_paused_account_goes_until_it_is_resumed(shop: Shop) -> None:
     order_id = shop.accept().order_id
-    pause(shop.runtime.ledger, "shop", "test")
+    pause(shop.runtime.ledger, "shop", SOMEBODY)
     shop.accept(refund_no="R2")
     assert shop.claim(order_id) is None
     with pytest.raises(Refused):
-        pause(shop.runtime.ledger, "shop", "test")
-    resume(shop.runtime.ledger, "shop")
+        pause(shop.runtime.ledger, "shop", SOMEBODY)
+    resume(shop.runtime.ledger, "shop", SOMEBODY)
     assert shop.value("SELECT count(*) FROM orders WHERE wake_at IS NOT NULL") == 1
     assert shop.claim(order_id) is not None
     with pytest.raises(Refused):
-        resume(shop.runtime.ledger, "shop")
+        resume(shop.runtime.ledger, "shop", SOMEBODY)
 
 
 def test_workers_that_take_one_message_many_times_send_each_refund_once(

@@ -107,6 +107,7 @@ def test_accounts_are_shown_with_what_stops_them_and_what_waits(run: Run) -> Non
         "merchant": "quickpay/shop",
         "paused_at": None,
         "paused_reason": None,
+        "paused_by": None,
         "breaker": "closed",
         "breaker_until": None,
         "failures": 0,
@@ -119,8 +120,9 @@ def test_accounts_are_shown_with_what_stops_them_and_what_waits(run: Run) -> Non
         "short_of_funds_amount": 0,
     }
     assert run("accounts") == (0, [idle])
-    run("pause", "shop", "--reason=month's end")
-    assert run("accounts")[1][0]["paused_reason"] == "month's end"
+    run("pause", "shop", "--reason=month's end", "--by=li")
+    paused = run("accounts")[1][0]
+    assert (paused["paused_reason"], paused["paused_by"]) == ("month's end", "li")
     run("resume", "shop")
     run("cancel", "R1", "--account=shop")
     assert run("accounts") == (0, [idle | {"waiting": 0, "waiting_amount": 0}])

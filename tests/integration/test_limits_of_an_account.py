@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from refundry import State
-from tests.integration.builders import MINUTE, Shop
+from tests.integration.builders import MINUTE, SOMEBODY, Shop
 from tests.integration.conftest import MakeShop
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
@@ -108,13 +108,13 @@ def test_a_pause_between_the_claim_and_the_first_byte_sends_nothing_and_loses_no
     order_id = shop.accept(order_no=f"O{number}", refund_no=number).order_id
     intent = shop.claim(order_id)
     assert intent is not None
-    pause(shop.runtime.ledger, "shop", "test")
+    pause(shop.runtime.ledger, "shop", SOMEBODY)
     settle(shop.runtime, intent, call_provider(shop.runtime, intent))
     shop.wait(MINUTE)
     submit(shop.runtime, order_id)
     assert shop.state(number) == State.QUEUED
     assert sim.log(event="submit_in", refund=number) == []
-    resume(shop.runtime.ledger, "shop")
+    resume(shop.runtime.ledger, "shop", SOMEBODY)
     assert sweep(shop.runtime).wake == [order_id]
     submit(shop.runtime, order_id)
     assert shop.state(number) == State.SUCCEEDED

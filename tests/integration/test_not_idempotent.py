@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from refundry import State
-from tests.integration.builders import MINUTE, Shop, raw_event, run
+from tests.integration.builders import MINUTE, SOMEBODY, Shop, raw_event, run
 from tests.integration.conftest import MakeShop
 from tests.providers.conformance import SUBJECTS, Connected
 from tests.providers.harness import OWN_OPTIONS, facts
@@ -211,7 +211,7 @@ def test_a_token_refused_twice_running_pauses_the_account(
     submit_later(shop, order_id)
     assert submits(sim, refund) == 2
     assert shop.audit() == []
-    resume(shop.runtime.ledger, "shop")
+    resume(shop.runtime.ledger, "shop", SOMEBODY)
     submit_later(shop, order_id)
     assert shop.state(refund["refund_no"]) is State.SUCCEEDED
     assert cases(shop) == []

@@ -12,7 +12,7 @@ from sqlalchemy import QueuePool, create_engine
 from config.accounts import load_accounts
 from config.errors import ConfigError
 from refundry import TASK_REQUEST, State
-from tests.integration.builders import MINUTE, NOW, Shop
+from tests.integration.builders import MINUTE, NOW, SOMEBODY, Shop
 from tests.integration.conftest import MakeShop
 from tests.integration.notifications import EXECUTED, due_in, hkrt_account, notification, take
 from tests.unit.builders import RULES, after, answered, asked, broken_promises, first_sent
@@ -123,7 +123,7 @@ def test_accounts_that_are_no_tables_are_named(bad: str, tmp_path: Any) -> None:
 
 def test_an_order_claimed_while_its_account_is_paused_is_looked_at_again(shop: Shop) -> None:
     accepted = shop.accept()
-    pause(shop.runtime.ledger, "shop", "month's end")
+    pause(shop.runtime.ledger, "shop", SOMEBODY)
     assert shop.claim(accepted.order_id) is None
     assert shop.value("SELECT wake_at FROM orders") is not None
 

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from refundry import State
-from tests.integration.builders import MINUTE, NOW, Shop, race, shop_account
+from tests.integration.builders import MINUTE, NOW, SOMEBODY, Shop, race, shop_account
 from tests.integration.conftest import MakeShop
 from tests.integration.crew import SUBMITTERS, at_work, by_the_real_clock
 from tests.integration.test_indexes import recorded
@@ -122,11 +122,11 @@ def test_what_may_not_go_takes_no_place(
     ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str
 ) -> None:
     shop = make_shop(ledger, sim.url, **{number: {"rate_limit": TWO_AN_HOUR}})
-    pause(shop.runtime.ledger, number, "test")
+    pause(shop.runtime.ledger, number, SOMEBODY)
     ids = [submit_new(shop, number, f"{number}{turn}") for turn in range(2)]
     for order_id in ids * 2:
         submit(shop.runtime, order_id)
-    resume(shop.runtime.ledger, number)
+    resume(shop.runtime.ledger, number, SOMEBODY)
     for order_id in ids:
         submit(shop.runtime, order_id)
     assert [shop.state(f"{number}{turn}") for turn in range(2)] == [State.SUCCEEDED] * 2

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from refundry import State
 from tests.databases import migrated, opened
 from tests.gateway.harness import Gateway, job, problem
-from tests.integration.builders import MINUTE, Shop
+from tests.integration.builders import MINUTE, SOMEBODY, Shop
 from tests.integration.command_line import invoke
 from tests.integration.conftest import MakeShop
 from tests.integration.notifications import (
@@ -61,6 +61,7 @@ TABLES = {table.name for table in metadata.sorted_tables} | {"alembic_version"}
 HIDDEN = {
     "announcements": {"target", "payload"},
     "api_tokens": {"name", "digest", "accounts", "created_at", "revoked_at"},
+    "account_entries": {"reason", "detail"},
     "attempts": {"fingerprint", "message", "request", "answer"},
     "callbacks": {"digest", "content_type", "body"},
     "approvals": {"reason"},
@@ -83,7 +84,12 @@ HIDDEN = {
 
 
 #: A column of each table whose rows are only added.
-COLUMNS = {"events": "kind", "case_entries": "what", "approvals": "reason"}
+COLUMNS = {
+    "events": "kind",
+    "account_entries": "what",
+    "case_entries": "what",
+    "approvals": "reason",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,13 +186,13 @@ def commands_of(shop: Shop) -> None:
     release_order(runtime, "shop", "O1", token)
     cancel_refund(runtime, "shop", "R1")
     shop.accept(order_no="O1", refund_no="R2")
-    pause(runtime.ledger, "shop", "test")
-    resume(runtime.ledger, "shop")
+    pause(runtime.ledger, "shop", SOMEBODY)
+    resume(runtime.ledger, "shop", SOMEBODY)
     intent = shop.claim(first.order_id)
     assert intent is not None
     settle(runtime, intent, Outcome(verdict=Verdict.UNKNOWN, unanswered=True))
     assert sweep(runtime).reaped == 0
-    resume(runtime.ledger, "shop")
+    resume(runtime.ledger, "shop", SOMEBODY)
     shop.accept(order_no="O2", refund_no="R3")
     lost = shop.claim(shop.value("SELECT id FROM orders WHERE order_no = 'O2'"))
     assert lost is not None
@@ -315,7 +321,7 @@ def test_nobody_but_the_owner_changes_the_schema_or_what_was_written_down(roles:
                 assert error_of(ledger, statement.format(table)) == "42501", (statement, table)
             alter = f"ALTER TABLE {table} ADD COLUMN more integer"
             assert error_of(ledger, alter) == "42501", table
-        for table in ("events", "case_entries", "approvals"):
+        for table in COLUMNS:
             assert error_of(ledger, f"UPDATE {table} SET {COLUMNS[table]} = NULL") == "42501", table
         assert error_of(ledger, "ALTER TABLE events DISABLE TRIGGER ALL") == "42501"
         assert error_of(ledger, "CREATE TABLE mine (id integer)") == "42501"
@@ -342,7 +348,7 @@ def test_no_table_is_forgotten_and_none_is_open_that_is_not_there() -> None:
     """A table that a migration adds needs a decision: name it, for whom it is, or close it here."""
     assert set(WORKER) | {"api_tokens"} == TABLES
     assert set(OPERATOR) == set(WORKER)
-    assert set(GATEWAY) | {"import_rows", "imports"} == TABLES
+    assert set(GATEWAY) | {"account_entries", "import_rows", "imports"} == TABLES
     assert set(READER) | {"api_tokens", "alembic_version"} == TABLES
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import event
 
 from tests.integration.book import Fate, Nature
+from tests.integration.builders import SOMEBODY
 from tests.integration.ground import PAID, Ground
 from tests.integration.puppets import Point, Puppet
 from worker.errors import Refused
@@ -76,10 +77,10 @@ class World(Ground):
         )
 
     def pause(self) -> None:
-        self.command("pause", lambda: pause(self.runtime.ledger, "shop", "test"))
+        self.command("pause", lambda: pause(self.runtime.ledger, "shop", SOMEBODY))
 
     def resume(self) -> None:
-        self.command("resume", lambda: resume(self.runtime.ledger, "shop"))
+        self.command("resume", lambda: resume(self.runtime.ledger, "shop", SOMEBODY))
 
     # What workers do.
 

@@ -17,15 +17,20 @@ from worker.cli.output import (
     print_json,
     print_line,
     print_records,
+    print_rows,
+    print_table,
 )
 from worker.cli.refunds import AccountName, Json
 from worker.cli.setting import open_ledger
 from worker.ledger import migrate, reports
+from worker.ledger.accounts import entries_of_account
 from worker.ledger.query_first import modes
 from worker.ledger.roles import grants
 from worker.ledger.whole import stopped_accounts, whole_orders
 from worker.runtime import build_runtime
 from worker.steps import command, holds
+
+Reason = Annotated[str, typer.Option(help="Why, for people.")]
 
 db_commands = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
 
@@ -78,27 +83,45 @@ def roles(
         print_line(f"{statement};")
 
 
-def list_accounts(as_json: Json = False) -> None:
+def list_accounts(
+    account: Annotated[
+        str | None, typer.Argument(help="Only this one, with who did what about it and why.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    as_json: Json = False,
+) -> None:
     """List the ledger's accounts: what stops them, and what waits to be sent."""
     ledger = open_ledger()
     with ledger.read() as connection:
         rows = reports.account_rows(connection, ledger.now(connection))
-    print_records("Accounts (amounts in fen)", reports.AccountRow, rows, as_json)
+        entries = entries_of_account(connection, account, limit) if account else []
+    if account is None:
+        print_records("Accounts (amounts in fen)", reports.AccountRow, rows, as_json)
+        return
+    found = next((row for row in rows if row.account == account), None)
+    if found is None:
+        fail(f"the ledger has no account {account!r}", EXIT_REFUSED)
+    if as_json:
+        print_json(dataclasses.asdict(found) | {"entries": entries})
+        return
+    facts = dataclasses.asdict(found).items()
+    print_table(f"Account {account} (amounts in fen)", ("", ""), list(facts))
+    print_rows("What was done about it", entries)
 
 
 def pause(
-    account: str,
-    reason: Annotated[str, typer.Option(help="Why, for people.")] = "by an operator",
-    as_json: Json = False,
+    account: str, reason: Reason = "by an operator", by: By = None, as_json: Json = False
 ) -> None:
     """Stop sending for an account; asking goes on, nothing fails."""
-    command.pause(open_ledger(), account, reason)
+    command.pause(open_ledger(), account, who_acts(by, reason))
     print_done(as_json, f"paused {account}", {"paused": account})
 
 
-def resume(account: str, as_json: Json = False) -> None:
+def resume(
+    account: str, reason: Reason = "by an operator", by: By = None, as_json: Json = False
+) -> None:
     """Send again for an account; an open breaker is closed."""
-    command.resume(open_ledger(), account)
+    command.resume(open_ledger(), account, who_acts(by, reason))
     print_done(as_json, f"resumed {account}", {"resumed": account})
 
 

@@ -1,4 +1,4 @@
-"""The tables of people's work: cases, what was done about them, and what two persons settle."""
+"""The tables of people's work: cases, accounts, what was done about them, what two settle."""
 
 from sqlalchemy import (
     BigInteger,
@@ -14,7 +14,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from worker.case_rules import Deed
+from worker.case_rules import AccountDeed, Deed
 from worker.ledger.schema import metadata, one_of, partial
 from worker.ledger.types import Json, RowId, UtcTime
 
@@ -55,6 +55,23 @@ case_entries = Table(
     CheckConstraint(one_of("what", Deed), name="what"),
     CheckConstraint("who <> ''", name="who"),
     Index("ix_case_entries_case", "case_id", "id"),
+)
+
+#: What people, and the processor itself, have done about an account; rows are only added, and a
+#: trigger lets nobody pause or resume one without a word.
+account_entries = Table(
+    "account_entries",
+    metadata,
+    Column("id", RowId, Identity(always=False), primary_key=True),
+    Column("account", ForeignKey("accounts.name"), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("who", String(64), nullable=False),
+    Column("what", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Json, nullable=False),
+    CheckConstraint(one_of("what", AccountDeed), name="what"),
+    CheckConstraint("who <> ''", name="who"),
+    Index("ix_account_entries_account", "account", "id"),
 )
 
 #: One person's word on what became of a refund, or that it is to be sent (``submitting``). It does

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from config.errors import ConfigError
 from worker.ledger.rows import Order, order_of
-from worker.ledger.tables import accounts, orders, refunds
+from worker.ledger.tables import accounts, orders
 from worker.ledger.types import insert_into, is_one_of
 from worker.ledger.writes import update_row
 from worker.refund import Figures
@@ -117,32 +117,3 @@ def ensure_account(connection: Connection, name: str, provider: str, merchant: s
             f"account {name} was {known.provider} of {known.merchant} and is now {provider} "
             f"of {merchant}: its refunds would lose their orders; give the account a new name"
         )
-
-
-def pause_account(connection: Connection, name: str, reason: str, now: datetime) -> bool:
-    """Stop sending for an account; False if it was paused already or is not there."""
-    done = connection.execute(
-        update(accounts)
-        .where(accounts.c.name == name, accounts.c.paused_at.is_(None))
-        .values(paused_at=now, paused_reason=reason)
-    )
-    return done.rowcount > 0
-
-
-def resume_account(connection: Connection, name: str, now: datetime) -> bool:
-    """Send again for an account, and wake its orders; False if it was not stopped.
-
-    An open breaker is closed. Orders first: a decision that pauses its account holds the order
-    already.
-    """
-    waiting = select(refunds.c.order_id).where(
-        refunds.c.account == name, refunds.c.state == "queued"
-    )
-    connection.execute(update(orders).where(orders.c.id.in_(waiting)).values(wake_at=now))
-    stopped = or_(accounts.c.paused_at.is_not(None), accounts.c.breaker_until.is_not(None))
-    done = connection.execute(
-        update(accounts)
-        .where(accounts.c.name == name, stopped)
-        .values(paused_at=None, paused_reason=None, failures=0, breaker_until=None)
-    )
-    return done.rowcount > 0

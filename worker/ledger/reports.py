@@ -19,9 +19,11 @@ from sqlalchemy import (
     text,
 )
 
+from worker.case_rules import AccountDeed
 from worker.ledger.engine import Ledger
 from worker.ledger.query_first import not_cleared
 from worker.ledger.tables import (
+    account_entries,
     accounts,
     attempts,
     cases,
@@ -73,6 +75,8 @@ class AccountRow:
     merchant: str
     paused_at: datetime | None
     paused_reason: str | None
+    #: Who has paused it: a person, or ``refundry`` by a rule.
+    paused_by: str | None
     #: ``closed``, ``open``, or ``half_open``: its time has passed, and one call will go on trial.
     breaker: str
     breaker_until: datetime | None
@@ -166,11 +170,25 @@ def account_rows(connection: Connection, now: datetime) -> list[AccountRow]:
         .subquery()
     )
     rows = connection.execute(
-        select(accounts, *(column for column in queued.c if column.name != "account"))
+        select(accounts, _paused_by(), *(column for column in queued.c if column.name != "account"))
         .outerjoin(queued, queued.c.account == accounts.c.name)
         .order_by(accounts.c.name)
     )
     return [_account_row(row, now) for row in rows]
+
+
+def _paused_by() -> Label[str | None]:
+    """Who has done it last, of every account."""
+    query = (
+        select(account_entries.c.who)
+        .where(
+            account_entries.c.account == accounts.c.name,
+            account_entries.c.what == AccountDeed.PAUSED,
+        )
+        .order_by(account_entries.c.id.desc())
+        .limit(1)
+    )
+    return query.scalar_subquery().label("paused_by")
 
 
 def _account_row(row: Any, now: datetime) -> AccountRow:
@@ -181,6 +199,7 @@ def _account_row(row: Any, now: datetime) -> AccountRow:
         merchant=row.merchant,
         paused_at=row.paused_at,
         paused_reason=row.paused_reason,
+        paused_by=row.paused_by if row.paused_at else None,
         breaker="closed" if until is None else "open" if until > now else "half_open",
         breaker_until=until,
         failures=row.failures,

@@ -14,6 +14,7 @@ _CHANGE: Final = "SELECT, INSERT, UPDATE"
 
 #: Workers and beat. Nobody settles a refund in their name.
 WORKER: Final = {
+    "account_entries": _ADD,
     "accounts": _CHANGE,
     "alembic_version": _READ,
     "announcements": _CHANGE,
@@ -61,6 +62,7 @@ GATEWAY: Final = {
 }
 #: Finance: columns that hold no personal data and no secret, and none in which either may stand.
 READER: Final = {
+    "account_entries": "id, account, at, who, what",
     "accounts": (
         "name, provider, merchant, paused_at, paused_reason, failures, breaker_until, "
         "query_first_since, query_first_reason"

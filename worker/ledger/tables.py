@@ -24,7 +24,13 @@ from sqlalchemy import (
 )
 
 from refundry import State
-from worker.ledger.case_tables import approvals, case_entries, cases, proposals
+from worker.ledger.case_tables import (
+    account_entries,
+    approvals,
+    case_entries,
+    cases,
+    proposals,
+)
 from worker.ledger.import_tables import import_rows, imports
 from worker.ledger.outside_tables import (
     announcements,
@@ -44,6 +50,7 @@ from worker.ledger.types import Fen, Json, RowId, UtcTime
 from worker.refund import ASKED_ABOUT, Attempt
 
 __all__ = [
+    "account_entries",
     "accounts",
     "announcements",
     "api_tokens",

@@ -19,6 +19,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from config.accounts import Account
+from worker.case_rules import AccountDeed
+from worker.ledger.accounts import Word, add_account_entry
 from worker.ledger.breaker import close_breaker, count_failure, take_trial
 from worker.ledger.rows import Breaker
 from worker.refund import Outcome, Verdict
@@ -63,6 +65,7 @@ def count(scene: Scene, seen: Breaker, outcome: Outcome) -> None:
         name = scene.line.account.name
         if close_breaker(scene.connection, name, seen.until) and seen.until is not None:
             _log.warning("breaker.closed", account=name, failures=seen.failures)
+            _note(scene, AccountDeed.BREAKER_CLOSED, "a call was answered")
 
 
 def _count_failure(scene: Scene, seen: Breaker) -> None:
@@ -78,6 +81,13 @@ def _count_failure(scene: Scene, seen: Breaker) -> None:
             failures=after.failures,
             until=after.until.isoformat(),
         )
+        said = f"{after.failures} calls in a row without a trustworthy answer"
+        _note(scene, AccountDeed.BREAKER_OPENED, said, until=after.until.isoformat())
+
+
+def _note(scene: Scene, what: AccountDeed, why: str, **detail: str) -> None:
+    word = Word(reason=why, detail={"refund_no": scene.refund.refund_no, **detail})
+    add_account_entry(scene.connection, scene.line.account.name, what, word, scene.now)
 
 
 def _reset(account: Account) -> timedelta:

@@ -6,12 +6,13 @@ from sqlalchemy import Connection
 
 from worker.decisions import cancel, resubmit
 from worker.errors import Refused
+from worker.ledger.accounts import pause_account, resume_account
 from worker.ledger.engine import Ledger
 from worker.ledger.journal import has_open_case
-from worker.ledger.orders import pause_account, resume_account
 from worker.ledger.refunds import find_refund
 from worker.refund import FAILED, QUEUED
 from worker.runtime import Runtime
+from worker.steps.people import Person
 from worker.steps.record import record
 from worker.steps.scene import Scene, lock_scene
 
@@ -99,25 +100,25 @@ def _scene(connection: Connection, runtime: Runtime, account: str, refund_no: st
     return lock_scene(connection, runtime.ledger, line, found.id)
 
 
-def pause(ledger: Ledger, account: str, reason: str) -> None:
+def pause(ledger: Ledger, account: str, who: Person) -> None:
     """Stop sending for an account; asking goes on, nothing fails.
 
     Raises:
         Refused: it is paused already, or not in the ledger.
     """
     with ledger.write() as connection:
-        if not pause_account(connection, account, reason, ledger.now(connection)):
+        if not pause_account(connection, account, who.word, ledger.now(connection)):
             raise Refused("not_pausable", f"account {account!r} is paused already or unknown")
 
 
-def resume(ledger: Ledger, account: str) -> None:
+def resume(ledger: Ledger, account: str, who: Person) -> None:
     """Send again for an account, its breaker closed; the sweep wakes its orders.
 
     Raises:
         Refused: it was neither paused nor stopped by its breaker.
     """
     with ledger.write() as connection:
-        if not resume_account(connection, account, ledger.now(connection)):
+        if not resume_account(connection, account, who.word, ledger.now(connection)):
             raise Refused(
                 "not_paused", f"account {account!r} is not paused, nor is its breaker open"
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worker.errors import Refused
+from worker.ledger.accounts import Word
 from worker.ledger.journal import MAX_REASON, OURSELVES, storable
 
 _MAX_NAME: Final = 64
@@ -23,6 +24,11 @@ class Person:
     def detail(self) -> dict[str, Any]:
         """What is written down beside the name."""
         return {} if self.login in (None, self.name) else {"login": self.login}
+
+    @property
+    def word(self) -> Word:
+        """The same, as what is done about an account is written down."""
+        return Word(who=self.name, reason=self.reason, detail=self.detail)
 
     def is_one_with(self, other: str) -> bool:
         """Whether both names are one person's, however they are written."""

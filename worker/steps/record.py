@@ -8,7 +8,8 @@ import structlog
 from refundry import Event
 from worker.decisions import BY_PEOPLE, SETTLED
 from worker.ledger import journal
-from worker.ledger.orders import keep_figures, pause_account, update_order
+from worker.ledger.accounts import Word, pause_account
+from worker.ledger.orders import keep_figures, update_order
 from worker.ledger.refunds import close_attempts, finish_attempt, update_refund
 from worker.refund import (
     FINAL,
@@ -104,7 +105,8 @@ def _pause_account(scene: Scene, change: Change, outcome: Outcome | None) -> Non
     if not change.pauses:
         return
     name, reason = scene.refund.account, outcome.code if outcome else change.event
-    if pause_account(scene.connection, name, reason, scene.now):
+    detail = {"rule": change.event, "refund_no": scene.refund.refund_no}
+    if pause_account(scene.connection, name, Word(reason=reason, detail=detail), scene.now):
         _log.error("account.paused", account=name, reason=reason)
 
 

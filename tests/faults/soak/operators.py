@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from tests.e2e.stack import PROVIDERS
 from tests.faults.soak.world import World
+from tests.integration.builders import SOMEBODY
 from worker.errors import Refused, ServiceAway
 from worker.ledger.tables import accounts, orders, refunds
 from worker.steps.command import pause, resume
@@ -35,7 +36,7 @@ class Operators:
         """Stop an account for a while."""
         name = list(PROVIDERS)[int(choice * len(PROVIDERS))]
         with suppress(Refused):
-            pause(self._ledger, name, "soak")
+            pause(self._ledger, name, SOMEBODY)
             time.sleep(seconds)
         return self._resume(name)
 
@@ -133,7 +134,7 @@ class Operators:
 
 def _resume_once(ledger: Any, name: str) -> bool:
     try:
-        resume(ledger, name)
+        resume(ledger, name, SOMEBODY)
     except Refused:
         return True  # somebody else was first
     except ServiceAway:

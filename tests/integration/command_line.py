@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from config.settings import load_settings
@@ -28,6 +29,9 @@ def installed(
 
 
 def invoke(*arguments: str) -> Result:
-    """Run a command. Raises SystemExit with the code of what it is refused for."""
-    with explained():
+    """Run a command. Raises SystemExit with the code of what it is refused for.
+
+    What it logs goes elsewhere, as for a process of its own.
+    """
+    with explained(), capture_logs():
         return CliRunner().invoke(app, arguments, catch_exceptions=False)

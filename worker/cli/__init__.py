@@ -1,9 +1,11 @@
 """The ``refundry`` command; a file a group. Exit codes: see :mod:`worker.cli.output`."""
 
+import logging
 import sys
 
 import typer
 
+from config.logs import configure_logging
 from worker.cli import operations, refunds
 from worker.cli.callbacks import callback_commands
 from worker.cli.cases import case_commands
@@ -58,5 +60,6 @@ def main() -> None:
     for argument in sys.argv:
         if any("\ud800" <= sign <= "\udfff" for sign in argument):
             fail(f"the argument {argument!r} is not UTF-8", EXIT_USAGE)
+    configure_logging(logging.WARNING)
     with explained():
         app()

@@ -8,6 +8,7 @@ import typer
 
 from config.settings import load_settings
 from refundry import State
+from worker.cli.bell import have_asked, wake_orders
 from worker.cli.output import (
     EXIT_REFUSED,
     EXIT_USAGE,
@@ -105,6 +106,7 @@ def assign(case_id: int, owner: str, reason: Reason, by: By = None, as_json: Jso
 def ask(case_id: int, reason: Reason, by: By = None, as_json: Json = False) -> None:
     """Have the provider asked about the case's refund now, or as soon as it allows."""
     done = cases.ask(build_runtime(load_settings()), case_id, who_acts(by, reason))
+    have_asked(done.account)
     _print_done(as_json, f"{done.account}'s provider is asked about {done.subject}", done)
 
 
@@ -112,6 +114,7 @@ def ask(case_id: int, reason: Reason, by: By = None, as_json: Json = False) -> N
 def send(case_id: int, reason: Reason, by: By = None, as_json: Json = False) -> None:
     """Send the case's refund once more under its number, where that cannot pay twice."""
     done = cases.send(build_runtime(load_settings()), case_id, who_acts(by, reason))
+    wake_orders([done.order_id] if done.order_id else [])
     _print_done(as_json, f"{done.subject} is queued again", done)
 
 

@@ -8,6 +8,7 @@ import typer
 from config.settings import load_settings
 from config.visible import visible
 from worker.audit import Finding, audit_modes, audit_order
+from worker.cli.bell import wake_orders
 from worker.cli.cases import By, who_acts
 from worker.cli.output import (
     EXIT_REFUSED,
@@ -148,7 +149,9 @@ def release(
         fail("give either --token, or --reason for a release without it", EXIT_USAGE)
     runtime = build_runtime(load_settings())
     if token is not None:
-        holds.release_order(runtime, account, order_no, token)
+        order_id = holds.release_order(runtime, account, order_no, token)
     else:
-        holds.release_by_hand(runtime, account, order_no, who_acts(by, reason or ""))
+        who = who_acts(by, reason or "")
+        order_id = holds.release_by_hand(runtime, account, order_no, who)
+    wake_orders([order_id])
     print_done(as_json, f"released {order_no}", {"released": order_no})

@@ -11,6 +11,7 @@ import typer
 
 from config.settings import load_settings
 from refundry import InvalidRequest, RefundClient, RefundRequest, State
+from worker.cli.bell import wake_orders
 from worker.cli.output import (
     EXIT_REFUSED,
     EXIT_USAGE,
@@ -233,5 +234,5 @@ def resubmit(
 
 def cancel(refund_no: str, account: AccountName, as_json: Json = False) -> None:
     """Cancel a refund of which nothing was sent yet."""
-    cancel_refund(build_runtime(load_settings()), account, refund_no)
+    wake_orders([cancel_refund(build_runtime(load_settings()), account, refund_no)])
     print_done(as_json, f"canceled {refund_no}", {"canceled": refund_no})

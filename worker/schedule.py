@@ -14,8 +14,9 @@ DAY: Final = timedelta(days=1)
 #: Never sent or busy: 1 s, doubled each time up to 5 minutes.
 SEND_BACKOFF_S: Final = 1.0
 SEND_BACKOFF_MAX_S: Final = 300.0
-#: A balance is not filled in seconds.
+#: A balance is not filled in seconds: a quarter of an hour, doubled each time up to four hours.
 FUNDS_WAIT_S: Final = 900.0
+FUNDS_WAIT_MAX_S: Final = 4 * 3600.0
 #: Announcements: 2 s, doubled each time up to an hour.
 ANNOUNCE_BACKOFF_S: Final = 2.0
 ANNOUNCE_BACKOFF_MAX_S: Final = 3600.0
@@ -57,9 +58,10 @@ def next_send(account: Account, tries: int, now: datetime) -> datetime:
     return now + _waits(account.scaled(wait))
 
 
-def after_funds(account: Account, now: datetime) -> datetime:
-    """When to send again after the balance was short."""
-    return now + _waits(account.scaled(FUNDS_WAIT_S))
+def after_funds(account: Account, waits: int, now: datetime) -> datetime:
+    """When to send again what the balance was short of, and ``waits`` times before."""
+    wait = _doubled(FUNDS_WAIT_S, waits, FUNDS_WAIT_MAX_S)
+    return now + _waits(account.scaled(wait))
 
 
 def next_announcement(tries: int, now: datetime) -> datetime:

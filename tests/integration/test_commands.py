@@ -118,6 +118,7 @@ def test_accounts_are_shown_with_what_stops_them_and_what_waits(run: Run) -> Non
         "waiting_amount": 40,
         "short_of_funds": 0,
         "short_of_funds_amount": 0,
+        "funds_next_at": None,
     }
     assert run("accounts") == (0, [idle])
     run("pause", "shop", "--reason=month's end", "--by=li")

@@ -1,6 +1,6 @@
 """Spacing, a cap on refunds of an order, and pause: what is kept back waits, and never fails."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -8,12 +8,14 @@ from refundry import State
 from tests.integration.builders import MINUTE, SOMEBODY, Shop
 from tests.integration.conftest import MakeShop
 from tests.simulator.harness import Sim
+from worker.errors import Refused
+from worker.ledger.accounts import entries_of_account
 from worker.ledger.engine import Ledger
 from worker.ledger.orders import get_order
-from worker.ledger.reports import account_rows
+from worker.ledger.reports import account_rows, list_rows
 from worker.refund import Verdict
 from worker.schedule import FUNDS_WAIT_S
-from worker.steps.command import pause, resume
+from worker.steps.command import Tried, pause, resume, try_funds
 from worker.steps.intent import Intent
 from worker.steps.settle import settle
 from worker.steps.submit import call_provider, submit
@@ -146,3 +148,52 @@ def test_what_the_balance_is_short_of_waits_keeps_its_turn_and_goes_under_the_sa
         (shown,) = account_rows(connection, shop.clock.now)
     assert (shown.waiting, shown.short_of_funds, shown.short_of_funds_amount) == (1, 0, 0)
     assert shop.audit() == []
+
+
+def short(shop: Shop, order_id: int) -> timedelta:
+    """The balance is short of the order's refund once more; how long that waits."""
+    intent = shop.claim(order_id)
+    assert intent is not None
+    shop.settle(intent, Verdict.FUNDS)
+    with shop.runtime.ledger.read() as connection:
+        (row,) = account_rows(connection, shop.clock.now)
+        (listed,) = list_rows(connection, None, None, 10)
+    assert row.funds_next_at is not None
+    assert listed.due_at == row.funds_next_at
+    wait = row.funds_next_at - shop.clock.now
+    shop.clock.now = row.funds_next_at
+    return wait
+
+
+def test_the_longer_the_balance_is_short_the_longer_a_refund_waits_until_it_is_filled_up(
+    ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(ledger, shop={"funds_same_number": True})
+    order_id = shop.accept().order_id
+    waits = [short(shop, order_id) // MINUTE for _ in range(7)]
+    for wait, wanted in zip(waits, (15, 30, 60, 120, 240, 240, 240), strict=True):
+        assert wanted <= wait <= wanted * 1.1
+    short(shop, order_id)
+    shop.clock.now -= MINUTE
+    assert shop.claim(order_id) is None
+    assert try_funds(shop.runtime.ledger, "shop", SOMEBODY) == Tried(refunds=1, amount=10)
+    assert sweep(shop.runtime).wake == [order_id]
+    shop.wait(MINUTE)
+    assert 15 * MINUTE <= short(shop, order_id) <= 17 * MINUTE
+    with shop.runtime.ledger.read() as connection:
+        (entry,) = entries_of_account(connection, "shop", 10)
+    assert (entry["who"], entry["what"], entry["reason"]) == ("li", "funded", "test")
+    assert shop.audit() == []
+
+
+def test_filling_up_a_balance_moves_nothing_else(ledger: Ledger, make_shop: MakeShop) -> None:
+    shop = make_shop(ledger, shop={"funds_same_number": True}, bistro={"funds_same_number": True})
+    for account, verdict in (("shop", Verdict.BUSY), ("bistro", Verdict.FUNDS)):
+        intent = shop.claim(shop.accept(account=account).order_id)
+        assert intent is not None
+        shop.settle(intent, verdict)
+    due = shop.rows("SELECT due_at FROM refunds ORDER BY id")
+    assert try_funds(shop.runtime.ledger, "shop", SOMEBODY) == Tried(refunds=0, amount=0)
+    assert shop.rows("SELECT due_at FROM refunds ORDER BY id") == due
+    with pytest.raises(Refused):
+        try_funds(shop.runtime.ledger, "nobody", SOMEBODY)

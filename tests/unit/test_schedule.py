@@ -94,9 +94,12 @@ def test_announcing_again_waits_twice_as_long_each_time_up_to_an_hour(tries: int
     assert in_time(next_announcement(tries, NOW) - NOW, wanted)
 
 
-@given(SCALES)
-def test_a_short_balance_is_given_a_quarter_of_an_hour(scale: float) -> None:
-    assert in_time(after_funds(account(time_scale=scale), NOW) - NOW, 15 * MINUTE * scale)
+@given(st.integers(0, 10**6), SCALES)
+def test_a_short_balance_is_given_a_quarter_of_an_hour_then_twice_as_long_up_to_four_hours(
+    waits: int, scale: float
+) -> None:
+    wanted = min(15 * 2 ** min(waits, 20), 240) * MINUTE * scale
+    assert in_time(after_funds(account(time_scale=scale), waits, NOW) - NOW, wanted)
 
 
 def test_jitter_spreads_the_waits() -> None:

@@ -20,6 +20,7 @@ from worker.cli.output import (
     print_records,
     print_rows,
     print_table,
+    yuan,
 )
 from worker.cli.refunds import AccountName, Json
 from worker.cli.setting import open_ledger
@@ -124,6 +125,18 @@ def resume(
     """Send again for an account; an open breaker is closed."""
     command.resume(open_ledger(), account, who_acts(by, reason))
     print_done(as_json, f"resumed {account}", {"resumed": account})
+
+
+def funded(
+    account: str,
+    reason: Reason = "the balance was filled up",
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Send now what the merchant's balance was short of, for it was filled up."""
+    tried = command.try_funds(open_ledger(), account, who_acts(by, reason))
+    line = f"{tried.refunds} refunds of {yuan(tried.amount)} yuan are tried now"
+    print_done(as_json, line, {"account": account, **dataclasses.asdict(tried)})
 
 
 def hold(order_no: str, account: AccountName, by: By = None, as_json: Json = False) -> None:

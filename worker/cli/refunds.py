@@ -199,7 +199,7 @@ def list_refunds(
     """List refunds, the latest first."""
     with open_ledger().read() as connection:
         rows = reports.list_rows(connection, state, account, limit)
-    print_records("Refunds (amounts in fen)", reports.ExportRow, rows, as_json)
+    print_records("Refunds (amounts in fen)", reports.ListRow, rows, as_json)
 
 
 def list_refused(

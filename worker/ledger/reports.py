@@ -55,6 +55,14 @@ class ExportRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ListRow(ExportRow):
+    """One refund in a list."""
+
+    #: When it is sent, asked about or looked at next; None: not by itself.
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
     """One event of a refund."""
 
@@ -90,6 +98,11 @@ class AccountRow:
     #: Those of them that go again once the merchant's balance at the provider is filled up.
     short_of_funds: int
     short_of_funds_amount: int
+    #: When the first of them is tried again.
+    funds_next_at: datetime | None
+
+
+_EXPORTED: Final = ExportRow.__slots__
 
 
 def _refund_rows() -> Select[Any]:
@@ -110,6 +123,7 @@ def _refund_rows() -> Select[Any]:
             refunds.c.provider_refund_no,
             refunds.c.attempt.label("attempts"),
             open_case.label("case"),
+            refunds.c.due_at,
         )
         .join(orders, orders.c.id == refunds.c.order_id)
         .join(accounts, accounts.c.name == refunds.c.account)
@@ -118,7 +132,7 @@ def _refund_rows() -> Select[Any]:
 
 
 def _export_row(row: Any) -> ExportRow:
-    return ExportRow(**{name: row._mapping[name] for name in ExportRow.__slots__})
+    return ExportRow(**{name: row._mapping[name] for name in _EXPORTED})
 
 
 def export_rows(ledger: Ledger) -> Iterator[ExportRow]:
@@ -136,14 +150,16 @@ def _page(ledger: Ledger, query: Select[Any]) -> Sequence[Row[Any]]:
 
 def list_rows(
     connection: Connection, state: str | None, account: str | None, limit: int
-) -> list[ExportRow]:
+) -> list[ListRow]:
     """The latest refunds, of one state or account where given."""
     query = _refund_rows().order_by(None).order_by(refunds.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(refunds.c.state == state)
     if account is not None:
         query = query.where(refunds.c.account == account)
-    return [_export_row(row) for row in connection.execute(query)]
+    names = (*_EXPORTED, "due_at")
+    rows = connection.execute(query)
+    return [ListRow(**{name: row._mapping[name] for name in names}) for row in rows]
 
 
 def account_rows(connection: Connection, now: datetime) -> list[AccountRow]:
@@ -161,6 +177,7 @@ def account_rows(connection: Connection, now: datetime) -> list[AccountRow]:
             func.sum(refunds.c.amount).label("waiting_amount"),
             summed(short, literal(1), "short_of_funds"),
             summed(short, refunds.c.amount, "short_of_funds_amount"),
+            func.min(case((short, refunds.c.due_at))).label("funds_next_at"),
             summed(not_cleared(accounts.c.query_first_since), literal(1), "uncleared"),
         )
         .join(accounts, accounts.c.name == refunds.c.account)
@@ -210,6 +227,7 @@ def _account_row(row: Any, now: datetime) -> AccountRow:
         waiting_amount=int(row.waiting_amount or 0),
         short_of_funds=int(row.short_of_funds or 0),
         short_of_funds_amount=int(row.short_of_funds_amount or 0),
+        funds_next_at=row.funds_next_at,
     )
 
 

@@ -1,13 +1,21 @@
 """What producers and operators may ask for: resubmission, cancel, pause."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
 
+from worker.case_rules import AccountDeed
 from worker.decisions import cancel, resubmit
 from worker.errors import Refused
-from worker.ledger.accounts import pause_account, resume_account
+from worker.ledger.accounts import (
+    add_account_entry,
+    lock_account,
+    pause_account,
+    resume_account,
+)
 from worker.ledger.engine import Ledger
+from worker.ledger.funds import try_short_ones
 from worker.ledger.journal import has_open_case
 from worker.ledger.refunds import find_refund
 from worker.refund import FAILED, QUEUED
@@ -109,6 +117,29 @@ def pause(ledger: Ledger, account: str, who: Person) -> None:
     with ledger.write() as connection:
         if not pause_account(connection, account, who.word, ledger.now(connection)):
             raise Refused("not_pausable", f"account {account!r} is paused already or unknown")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tried:
+    """What waited for an account's balance and is sent now; the amount is in fen."""
+
+    refunds: int
+    amount: int
+
+
+def try_funds(ledger: Ledger, account: str, who: Person) -> Tried:
+    """The balance was filled up: what waits for it is due now, its waits begin anew.
+
+    Raises:
+        Refused: the ledger has no such account.
+    """
+    with ledger.write() as connection:
+        now = ledger.now(connection)
+        number, amount = try_short_ones(connection, account, now)
+        if not lock_account(connection, account):
+            raise Refused("unknown_account", f"the ledger has no account {account!r}")
+        add_account_entry(connection, account, AccountDeed.FUNDED, who.word, now)
+    return Tried(refunds=number, amount=amount)
 
 
 def resume(ledger: Ledger, account: str, who: Person) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from worker.errors import LostCommits
 from worker.ledger.engine import Ledger
+from worker.ledger.funds import waits_for_funds
 from worker.ledger.refunds import get_attempt
 from worker.ledger.rows import AttemptRow, Order, Refund
 from worker.ledger.scenes import Locked, lock_rows
@@ -159,7 +160,8 @@ def _send_at(scene: Scene, change: Change) -> datetime:
         unsent = change.standing.attempt - change.standing.sent
         return next_send(account, unsent - 1, now)
     if change.event == WAITING_FOR_FUNDS:
-        return after_funds(account, now)
+        waits = waits_for_funds(scene.connection, scene.refund.id, account.name)
+        return after_funds(account, waits, now)
     return now
 
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import html
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from refundry import State
+from refundry import TASK_REQUEST, State
 from tests.integration.builders import MINUTE, Shop
+from tests.integration.command_line import installed, invoke
 from tests.integration.conftest import MakeShop
+from tests.integration.test_commands import ACCOUNTS, JOB
 from tests.integration.test_redaction import PROVIDERS, everything, failing, shop_of
 from tests.integration.test_redaction import log as log
 from tests.providers.harness import KEY
 from tests.simulator.harness import GAT_SECRET, Sim
 from worker.ledger.engine import Ledger
-from worker.refund import Exchange, Outcome, Verdict
+from worker.ledger.journal import open_case
+from worker.refund import Case, Exchange, Outcome, Verdict
+from worker.runtime import suspended_clock
+from worker.steps.intake import take_job
 from worker.steps.poll import poll
 from worker.steps.settle import settle
-from worker.steps.submit import submit
+from worker.steps.submit import claim_next, submit
 
 PERSON = "PLANTED-RECIPIENT"
 
@@ -109,3 +117,27 @@ def test_what_cannot_be_kept_costs_no_outcome(
     shop = shop_of("hkrt", ledger, make_shop, sim, number)
     submit(shop.runtime, shop.accept().order_id)
     assert (shop.state(number), exchanges(shop)) == (State.SUCCEEDED, [("succeeded", None, None)])
+
+
+def test_what_was_exchanged_is_shown_whole_by_command_and_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = installed(tmp_path, monkeypatch, ACCOUNTS)
+    accepted = take_job(runtime, TASK_REQUEST, JOB)
+    assert accepted is not None
+    intent = claim_next(runtime, accepted.order_id, suspended_clock())
+    assert intent is not None
+    answer = f'HTTP 200\n{{"msg":"{"x" * 300}"}}'
+    said = Exchange(request="POST /refund\n{}", answer=answer)
+    settle(runtime, intent, Outcome(verdict=Verdict.UNKNOWN, exchange=said))
+    with runtime.ledger.write() as connection:
+        open_case(connection, accepted.refund_id, Case.AGED, {}, runtime.ledger.now(connection))
+    for command in (("status", "R1"), ("case", "show", "1")):
+        shown = invoke(*command, "--language=en").stdout
+        assert f"Came back: {answer}\n" in shown
+        assert "Sent: POST /refund\n{}\n" in shown
+        attempts = json.loads(invoke(*command, "--json").stdout)["attempts"]
+        assert [row["answer"] for row in attempts] == [answer]
+    page = tmp_path / "page.html"
+    invoke("status", "R1", f"--export={page}")
+    assert html.escape(answer) in page.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """How the commands tell of one refund or one case: as tables, in the reader's language."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -23,21 +23,32 @@ def words_in(language: Language | None) -> Words:
 
 
 def print_story(parts: Iterable[Part]) -> None:
-    """A table a part; nothing where there is none of it."""
+    """A table a part; nothing where there is none of it. What was exchanged is to be copied."""
     for part in parts:
-        if part.rows:
+        if any(cell.look == "said" for row in part.rows for cell in row):
+            console.print("\n".join(_lines(part)), soft_wrap=True)
+        elif part.rows:
             console.print(_table(part))
 
 
-def _table(part: Part) -> Table:
-    table = Table(*(part.heads or ("", "")), title=visible(part.title), title_justify="left")
-    table.show_header = bool(part.heads)
+def _lines(part: Part) -> Iterable[str]:
+    yield visible(part.title)
     for row in part.rows:
-        table.add_row(*_texts(row))
+        yield ""
+        yield "  ".join(visible(cell.text) for cell in row if cell.look != "said")
+        for head, cell in zip(part.heads, row, strict=True):
+            if cell.look == "said" and cell.text:
+                yield f"{visible(head)}: {visible_lines(cell.text)}"
+
+
+def _table(part: Part) -> Table:
+    table = Table(title=visible(part.title), title_justify="left", show_header=bool(part.heads))
+    for head in part.heads or ("", ""):
+        table.add_column(visible(head), overflow="fold")
+    for row in part.rows:
+        table.add_row(*map(_text, row))
     return table
 
 
-def _texts(row: Sequence[Cell]) -> Iterable[str]:
-    for cell in row:
-        code = f" ({visible(cell.code)})" if cell.code else ""
-        yield (visible_lines if cell.look == "said" else visible)(cell.text) + code
+def _text(cell: Cell) -> str:
+    return visible(cell.text) + (f" ({visible(cell.code)})" if cell.code else "")

@@ -143,7 +143,8 @@ def _event(row: Row, own: Words) -> list[Cell]:
 
 
 def _exchange(row: Row, own: Words) -> list[Cell]:
-    what = Cell(text=f"{_label(own, row['what'])} {row['number']}")
+    of = row["number"] or own.of(words.EVENTS, row["kind"])
+    what = Cell(text=f"{_label(own, row['what'])} {of}")
     said = [Cell(text=row[name] or "", look="said") for name in ("request", "answer")]
     return [_cell("at", row["at"]), what, *said]
 
@@ -157,7 +158,8 @@ def exchanges(shown: Row) -> list[dict[str, Any]]:
         if row["request"]
     ]
     asked = [
-        {"at": row["at"], "what": "question", "number": row["seq"], **row["detail"]["exchange"]}
+        {"at": row["at"], "what": "question", "number": None, "kind": row["kind"]}
+        | row["detail"]["exchange"]
         for row in shown["events"]
         if "exchange" in row["detail"]
     ]

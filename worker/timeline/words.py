@@ -140,7 +140,7 @@ LABELS: Final = {
     "exchanges": "What was sent, and what came back (masked)",
     "entries": "What was done about cases",
     "proposals": "Settled by two persons",
-    "question": "Question of event",
+    "question": "Asked:",
     "request": "Sent",
     "answer": "Came back",
     "case": "Case",

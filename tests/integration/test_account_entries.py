@@ -6,16 +6,18 @@ import getpass
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy.exc import DBAPIError
 
-from tests.integration.builders import MINUTE, SOMEBODY, Shop, race
+from tests.integration.builders import MINUTE, NOW, SOMEBODY, Shop, insert, race
 from tests.integration.command_line import invoke
 from tests.integration.conftest import MakeShop
 from tests.integration.test_commands import Run
 from tests.integration.test_commands import run as run
 from worker.errors import Refused
 from worker.ledger.accounts import entries_of_account
-from worker.ledger.engine import Ledger
+from worker.ledger.engine import Ledger, create_ledger_engine
+from worker.ledger.migrate import _config, upgrade
 from worker.refund import Outcome, Verdict
 from worker.steps.command import pause, resume
 from worker.steps.people import Person
@@ -131,3 +133,30 @@ def test_an_account_is_shown_with_who_did_what_about_it(run: Run) -> None:
     with pytest.raises(SystemExit, match="1"):
         run("pause", "shop", "--reason= ")
     assert run("accounts", "nobody")[0] == 1
+
+
+def test_an_account_that_was_paused_before_this_was_written_down_can_be_resumed(
+    database_url: str,
+) -> None:
+    engine = create_ledger_engine(database_url)
+    with Ledger(engine).write() as connection:
+        command.upgrade(_config(connection), "0010")
+        for name, paused_at in (("shop", NOW), ("bistro", None)):
+            insert(
+                connection,
+                "accounts",
+                name=name,
+                provider="quickpay",
+                merchant=name,
+                paused_at=paused_at,
+                paused_reason=None,
+            )
+    upgrade(database_url)
+    ledger = Ledger(engine)
+    resume(ledger, "shop", WANG)
+    with ledger.read() as connection:
+        rows = {name: entries_of_account(connection, name, 10) for name in ("shop", "bistro")}
+    said = [(one["who"], one["what"]) for one in rows["shop"]]
+    assert said == [("wang", "resumed"), ("refundry", "paused")]
+    assert (rows["shop"][1]["at"], rows["bistro"]) == (NOW, [])
+    engine.dispose()

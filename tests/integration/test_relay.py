@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from refundry import State
-from tests.integration.builders import Shop
+from tests.integration.builders import SOMEBODY, Shop
 from tests.integration.conftest import MakeShop
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
@@ -36,7 +36,7 @@ def as_ever(shop: Shop, account: str) -> None:
 
 
 def paused(shop: Shop, account: str) -> None:
-    pause(shop.runtime.ledger, account, "test")
+    pause(shop.runtime.ledger, account, SOMEBODY)
 
 
 def canceled(shop: Shop, account: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.command_line import invoke
 from tests.integration.test_commands import run as run
 from worker.cli.setting import open_ledger
-from worker.ledger.journal import open_case
+from worker.ledger.journal import open_case, open_case_about
 from worker.refund import Case
 
 Run = Callable[..., tuple[int, Any]]
@@ -116,3 +116,14 @@ def test_a_case_and_a_refund_are_shown_to_people_in_their_language(
 def flat(*command: str) -> str:
     """What a command shows, however its table breaks the lines."""
     return "".join(invoke(*command).stdout.replace("│", "").split())
+
+
+def test_a_case_of_no_refund_is_shown_without_one(case: Run) -> None:
+    ledger = open_ledger()
+    with ledger.write() as connection:
+        about = ("shop", Case.NOT_OURS, "line 7 of a bill", {"amount": 5})
+        open_case_about(connection, *about, ledger.now(connection))
+    shown = case("show", "2")[1]
+    assert (shown["refund_no"], shown["currency"], "attempts" in shown) == (None, None, False)
+    text = invoke("case", "show", "2", "--language=en").stdout
+    assert all(word in text for word in ("line 7 of a bill", "not_ours", "amount", "opened"))

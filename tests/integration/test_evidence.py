@@ -19,6 +19,7 @@ from tests.integration.test_redaction import PROVIDERS, everything, failing, sho
 from tests.integration.test_redaction import log as log
 from tests.providers.harness import KEY
 from tests.simulator.harness import GAT_SECRET, Sim
+from worker.errors import NotSent
 from worker.ledger.engine import Ledger
 from worker.ledger.journal import open_case
 from worker.refund import Case, Exchange, Outcome, Verdict
@@ -141,3 +142,17 @@ def test_what_was_exchanged_is_shown_whole_by_command_and_page(
     page = tmp_path / "page.html"
     invoke("status", "R1", f"--export={page}")
     assert html.escape(answer) in page.read_text(encoding="utf-8")
+
+
+def test_what_was_answered_was_sent_whatever_a_providers_code_says(
+    ledger: Ledger, make_shop: MakeShop, sim: Sim, number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> Outcome:
+        raise NotSent("a fault of the module")
+
+    shop = shop_of("hkrt", ledger, make_shop, sim, number)
+    monkeypatch.setattr(shop.runtime.lines["shop"].provider, "read_submission", read)
+    submit(shop.runtime, shop.accept().order_id)
+    ((status, _, answer),) = exchanges(shop)
+    assert (shop.state(number), status) == (State.UNKNOWN, "unknown")
+    assert answer.startswith("HTTP 200")

@@ -79,11 +79,11 @@ def _post(
     try:
         answer = line.wire.post(call, gate)
         outcome = read(answer)
-    except NotSent:
-        raise
     except NoAnswer as error:
         outcome = _unanswered("no_answer", str(error))
     except Exception as error:
+        if isinstance(error, NotSent) and answer is None:
+            raise
         _log.error("exchange.fault", account=line.account.name, **fault(error))
         outcome = _unanswered("fault", type(error).__name__)
     return replace(outcome, exchange=_kept(line, call, answer, by))

@@ -78,7 +78,6 @@ COMPARED_OPENLY = (
     "worker/audit.py: request_digest(refund.row['request']) != accepted.get('request')",
     "worker/ledger/api_tokens.py: api_tokens.c.digest == digest",
     "worker/ledger/api_tokens.py: api_tokens.c.name == name",
-    "worker/ledger/differences.py: differences.c.digest == found.digest",
     "worker/ledger/statements.py: statements.c.digest == digest",
     "worker/ledger/imports.py: imports.c.digest == digest",
     "worker/providers/guanaitong_answers.py: code == _TOKEN",

@@ -28,12 +28,16 @@ from worker.ledger import (
 from worker.ledger.engine import FixedClock, Ledger
 from worker.ledger.reconciliations import Run
 from worker.ledger.statements import Statement
+from worker.statements.judging import Result
 
 #: Orders of the past, each with a refund that is final.
 HISTORY = 5000
 #: Orders that something is due of, of every kind.
 LIVE = 40
-BIG = ("refunds", "orders", "attempts", "announcements", "events", "callbacks", "import_rows")
+BIG = (
+    "refunds", "orders", "attempts", "announcements", "events", "callbacks", "import_rows",
+    "statement_lines",
+)  # fmt: skip
 #: To look up some dozens of refunds costs about as much as this short history read whole, more or
 #: less by how full its pages are. For claims after a restore these plans are taken only where no
 #: index serves, as they would be after years.
@@ -84,10 +88,29 @@ IMPORT_ROW = {
 }  # fmt: skip
 
 
+LINE = {
+    "statement_id": "1", "number": "{n}", "refund_no": "'R' || {n}", "provider_refund_no": "''",
+    "order_no": "'O' || {n}", "amount": "10", "succeeded": "TRUE",
+    "result": f"CASE WHEN {{n}} > {HISTORY} THEN 'new' ELSE 'agreed' END",
+    "refund_id": f"CASE WHEN {{n}} > {HISTORY} THEN NULL ELSE {{n}} END",
+}  # fmt: skip
+STATEMENT = {
+    "id": 1, "account": "shop", "file_name": "f", "digest": "d", "layout": "l", "lines": 1,
+    "covers_from": NOW, "covers_until": LATER, "paid": 1, "skipped": 0, "begun_at": NOW,
+    "results": "{}",
+}  # fmt: skip
+
+
 def has_said_so(connection: Connection) -> bool:
     """The verdict of one row."""
     said = import_rows.Said(row_no=HISTORY + 5, verdict=RowVerdict.REFUSED)
     import_rows.write_verdicts(connection, 1, [said], NOW)
+    return True
+
+
+def done(step: Callable[..., None], *arguments: Any) -> bool:
+    """A step that says nothing."""
+    step(*arguments)
     return True
 
 
@@ -143,7 +166,7 @@ NUMBERS = [f"R{number}" for number in range(1, 20)]
 QUERIES |= {
     "ask_again": lambda c: reconciliations.ask_again(c, RUN, NOW - DAY, LATER, 100),
     "next_settled": lambda c: reconciliations.next_settled(c, RUN, 100),
-    "latest_change": lambda c: reconciliations.latest_change(c, 77),
+    "kept_figures": lambda c: reconciliations.kept_figures(c, [77, 78]) or True,
     "unlisted": lambda c: statements.unlisted(c, BILL, (LATER, 0), 100) or True,
     "refunds_numbered": lambda c: matching.refunds_numbered(c, "M", NUMBERS),
     "refunds_numbered_by_provider": lambda c: (
@@ -152,7 +175,13 @@ QUERIES |= {
     "refunds_of_orders": lambda c: matching.refunds_of_orders(c, "M", ["O1", "O2"]),
     "known_orders": lambda c: matching.known_orders(c, "M", ["O1", "O2"]),
     "refunds_beside": lambda c: matching.refunds_beside(c, [1, 2, 3]),
-    "listed_in": lambda c: matching.listed_in(c, 1, [1, 2, 3]) or True,
+    "listed_in": lambda c: matching.listed_in(c, 1, [1, 2, 3]),
+    "still_unlisted": lambda c: statements.still_unlisted(c, [1, HISTORY + 1]),
+    "last_of_next": lambda c: matching.last_of_next(c, 1, Result.NEW, 0, 20),
+    "undone_lines": lambda c: matching.undone_lines(c, 1, Result.NEW, 0, 20),
+    "link_by_number": lambda c: done(matching.link_by_number, c, 1, "M", HISTORY, HISTORY + 9, NOW),
+    "write_result": lambda c: done(matching.write_result, c, 1, [1, 2], Result.AGREED, NOW),
+    "ask_now": lambda c: done(matching.ask_now, c, [1, 2, 3], NOW),
 }
 
 
@@ -187,6 +216,8 @@ def fill(connection: Connection) -> None:
     when = {"canary_passed": True, "created_at": NOW, "state_at": NOW}
     insert(connection, "imports", id=1, **words, **when)
     make(connection, "import_rows", IMPORT_ROW)
+    insert(connection, "statements", **STATEMENT)
+    make(connection, "statement_lines", LINE)
     old = f"WHERE id <= {HISTORY}"
     connection.execute(text(f"UPDATE orders SET wake_at = NULL {old}"))
     held = f"SET hold_token = 'x', held_at = wake_at WHERE id > {HISTORY} AND id % 6 = 5"

@@ -102,27 +102,39 @@ def open_case_about(
     ``subject`` says what it is about, for people: a number of the refund, the order, or of a line
     of a statement; what is longer than the column is cut.
     """
+    row = case_row(account, kind, subject, evidence, now, order_id=order_id, refund_id=refund_id)
     opened = connection.execute(
-        insert_into(connection, cases)
-        .values(
-            account=account,
-            kind=kind,
-            subject=storable(subject)[:MAX_SUBJECT],
-            order_id=order_id,
-            refund_id=refund_id,
-            owner=FIRST_OWNER,
-            opened_at=now,
-            due_at=due_by(kind, now),
-            evidence=evidence,
-        )
-        .on_conflict_do_nothing()
-        .returning(cases.c.id)
+        insert_into(connection, cases).values(row).on_conflict_do_nothing().returning(cases.c.id)
     )
     case_id = opened.scalar()
     if case_id is None:
         return False
     add_entry(connection, case_id, Deed.OPENED, OURSELVES, now)
     return True
+
+
+def case_row(
+    account: str,
+    kind: Case,
+    subject: str,
+    evidence: dict[str, Any],
+    now: datetime,
+    *,
+    order_id: int | None,
+    refund_id: int | None,
+) -> dict[str, Any]:
+    """The row of a case that nobody has taken yet."""
+    return {
+        "account": account,
+        "kind": kind,
+        "subject": storable(subject)[:MAX_SUBJECT],
+        "order_id": order_id,
+        "refund_id": refund_id,
+        "owner": FIRST_OWNER,
+        "opened_at": now,
+        "due_at": due_by(kind, now),
+        "evidence": evidence,
+    }
 
 
 def add_entry(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, Select, bindparam, func, select, text, update
 
 from refundry import State
 from refundry.fields import SHANGHAI
@@ -16,6 +16,9 @@ from worker.ledger.writes import update_row
 from worker.refund import ASKED_ABOUT
 from worker.statements.judging import Beside, Ours, Result
 from worker.statements.reading import StatementLine
+
+#: No file has a line of a higher number.
+LAST: Final = 2**62
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,22 +40,37 @@ class Compared:
 
 
 def undone_lines(
-    connection: Connection, statement_id: int, result: Result, after: int, limit: int
+    connection: Connection,
+    statement_id: int,
+    result: Result,
+    after: int,
+    limit: int,
+    upto: int = LAST,
 ) -> list[KeptLine]:
-    """Lines of that result after a line, in their order."""
+    """Lines of that result after a line, and up to another one, in their order."""
+    lines = _undone(statement_id, result, after).order_by(statement_lines.c.number)
+    lines = lines.where(statement_lines.c.number <= upto)
+    return [_kept_of(row) for row in connection.execute(lines.limit(limit))]
+
+
+def last_of_next(
+    connection: Connection, statement_id: int, result: Result, after: int, limit: int
+) -> int | None:
+    """Number of the last of the next lines of that result; None where there are none."""
+    lines = _undone(statement_id, result, after).with_only_columns(statement_lines.c.number)
+    chunk = lines.order_by(statement_lines.c.number).limit(limit).subquery()
+    found: int | None = connection.execute(select(func.max(chunk.c.number))).scalar_one()
+    return found
+
+
+def _undone(statement_id: int, result: Result, after: int) -> Select[Any]:
     lines = statement_lines.c
-    rows = connection.execute(
-        select(statement_lines)
-        .where(
-            lines.statement_id == statement_id,
-            text(UNDONE),
-            lines.result == result,
-            lines.number > after,
-        )
-        .order_by(lines.number)
-        .limit(limit)
+    return select(statement_lines).where(
+        lines.statement_id == statement_id,
+        text(UNDONE),
+        lines.result == result,
+        lines.number > after,
     )
-    return [_kept_of(row) for row in rows]
 
 
 def _kept_of(row: Any) -> KeptLine:
@@ -61,18 +79,57 @@ def _kept_of(row: Any) -> KeptLine:
     return KeptLine(line=line, result=row.result, refund_id=row.refund_id, result_at=row.result_at)
 
 
-def set_result(
-    connection: Connection,
-    statement_id: int,
-    number: int,
-    result: str,
-    now: datetime,
-    refund_id: int | None,
+_LINK: Final = (
+    update(statement_lines)
+    .where(
+        statement_lines.c.statement_id == bindparam("of_statement"),
+        statement_lines.c.number > bindparam("after"),
+        statement_lines.c.number <= bindparam("upto"),
+        statement_lines.c.result == Result.NEW,
+        statement_lines.c.refund_no != "",
+        refunds.c.merchant == bindparam("of_merchant"),
+        refunds.c.refund_no == statement_lines.c.refund_no,
+    )
+    .values(result=Result.LINKED, refund_id=refunds.c.id, result_at=bindparam("at"))
+)
+
+
+def link_by_number(
+    connection: Connection, statement_id: int, merchant: str, after: int, upto: int, now: datetime
 ) -> None:
-    """Write down what has become of a line."""
+    """Find the refunds of the new lines between two that have a number of the merchant's.
+
+    One statement for all of them: nothing of them is read into this process.
+    """
+    place = {"of_statement": statement_id, "after": after, "upto": upto}
+    connection.execute(_LINK, place | {"of_merchant": merchant, "at": now})
+
+
+def link_line(
+    connection: Connection, statement_id: int, number: int, refund_id: int, now: datetime
+) -> None:
+    """Write down which refund a line is of."""
     key = {"statement_id": statement_id, "number": number}
-    values = {"result": result, "result_at": now, "refund_id": refund_id}
+    values = {"result": Result.LINKED, "result_at": now, "refund_id": refund_id}
     update_row(connection, statement_lines, key, values)
+
+
+_WRITE: Final = (
+    update(statement_lines)
+    .where(
+        statement_lines.c.statement_id == bindparam("of_statement"),
+        is_one_of(statement_lines.c.number, "numbers"),
+    )
+    .values(result=bindparam("becomes"), result_at=bindparam("at"))
+)
+
+
+def write_result(
+    connection: Connection, statement_id: int, numbers: Collection[int], result: str, now: datetime
+) -> None:
+    """Write down what has become of lines: the same of all of them."""
+    given = {"of_statement": statement_id, "numbers": list(numbers), "becomes": result, "at": now}
+    connection.execute(_WRITE, given)
 
 
 _OURS: Final = (
@@ -191,14 +248,18 @@ def beside(listed: Sequence[tuple[int, bool]], number: int) -> Beside:
     return Beside(paid=bool(paid), paid_before=any(other < number for other in paid))
 
 
+_ASK: Final = (
+    update(refunds)
+    .where(
+        is_one_of(refunds.c.id, "ids"),
+        refunds.c.state.in_(ASKED_ABOUT),
+        (refunds.c.due_at.is_(None)) | (refunds.c.due_at > bindparam("at")),
+    )
+    .values(due_at=bindparam("at"))
+)
+
+
 def ask_now(connection: Connection, ids: Collection[int], now: datetime) -> None:
     """Make refunds due that a provider can be asked about and that are not due yet."""
-    connection.execute(
-        update(refunds)
-        .where(
-            refunds.c.id.in_(sorted(ids)),
-            refunds.c.state.in_(ASKED_ABOUT),
-            (refunds.c.due_at.is_(None)) | (refunds.c.due_at > now),
-        )
-        .values(due_at=now)
-    )
+    if ids:
+        connection.execute(_ASK, {"ids": sorted(ids), "at": now})

@@ -1,5 +1,6 @@
 """Queries on runs of reconciliation, and on the refunds of their time."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
@@ -17,6 +18,7 @@ from sqlalchemy import (
     update,
 )
 
+from worker.ledger.rows import Order, order_of
 from worker.ledger.statement_tables import (
     UNDONE,
     reconciliations,
@@ -24,7 +26,7 @@ from worker.ledger.statement_tables import (
     statements,
 )
 from worker.ledger.tables import SETTLED, orders, refunds
-from worker.ledger.types import UtcTime, insert_into
+from worker.ledger.types import UtcTime, insert_into, is_one_of
 from worker.statements.judging import Result
 
 #: Who has it begun.
@@ -138,28 +140,55 @@ def _unasked(run: Run, *columns: Any) -> Select[Any]:
     return _settled(run, *columns).where(asked_before)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asking:
+    """How far the questions of a run are."""
+
+    #: Refunds that were made due.
+    made_due: int
+    #: The place before the first that nobody has asked about since; None: all were asked about.
+    reached: tuple[datetime, int] | None
+
+
 def ask_again(
     connection: Connection, run: Run, now: datetime, not_after: datetime, most: int
-) -> int:
-    """Make refunds due that were not asked about since the run began; returns how many.
+) -> Asking:
+    """Make refunds due that were not asked about since the run began, in their order.
 
     Up to ``most`` are due at a time, so that questions about open refunds do not wait behind them
-    all. ``not_after``: those that came to their end later may not be asked about yet.
+    all; and looked for behind the place that the run has reached, however many are before it.
+    ``not_after``: those that came to their end later may not be asked about yet.
     """
-    is_due = _unasked(run, refunds.c.id).where(refunds.c.due_at <= now).limit(most)
-    due = len(connection.execute(is_due).all())
-    later = or_(refunds.c.due_at.is_(None), refunds.c.due_at > now)
-    chosen = (
-        _unasked(run, refunds.c.id)
-        .where(refunds.c.state_at <= not_after, later)
+    place = tuple_(literal(run.reached_at, UtcTime()), literal(run.reached))
+    unasked = (
+        _unasked(run, refunds.c.id, refunds.c.state_at, refunds.c.due_at)
+        .where(tuple_(refunds.c.state_at, refunds.c.id) > place)
         .order_by(refunds.c.state_at, refunds.c.id)
-        .limit(most - due)
-        .with_for_update(skip_locked=True)
+        .limit(most)
     )
-    ids = list(connection.execute(chosen).scalars())
-    if ids:
-        connection.execute(update(refunds).where(refunds.c.id.in_(ids)).values(due_at=now))
-    return len(ids)
+    rows = connection.execute(unasked).all()
+    if not rows:
+        return Asking(made_due=0, reached=None)
+    later = [row.id for row in rows if row.state_at <= not_after and not _is_due(row, now)]
+    made = _make_due(connection, later, now) if later else 0
+    return Asking(made_due=made, reached=(rows[0].state_at, rows[0].id - 1))
+
+
+def _is_due(row: Any, now: datetime) -> bool:
+    return row.due_at is not None and row.due_at <= now
+
+
+_FREE: Final = (
+    select(refunds.c.id).where(is_one_of(refunds.c.id, "ids")).order_by(refunds.c.id)
+).with_for_update(skip_locked=True)
+
+
+def _make_due(connection: Connection, ids: list[int], now: datetime) -> int:
+    """Those that nobody has locked; the others another time."""
+    free = list(connection.execute(_FREE, {"ids": ids}).scalars())
+    due = update(refunds).where(is_one_of(refunds.c.id, "ids")).values(due_at=now)
+    connection.execute(due, {"ids": free})
+    return len(free)
 
 
 def count_settled(connection: Connection, run: Run) -> tuple[int, int]:
@@ -192,11 +221,21 @@ def next_settled(connection: Connection, run: Run, limit: int) -> list[Settled]:
     return [Settled(**row._mapping) for row in connection.execute(query)]
 
 
-def latest_change(connection: Connection, order_id: int) -> datetime | None:
-    """When a refund of the order came into its state last."""
-    latest = select(func.max(refunds.c.state_at)).where(refunds.c.order_id == order_id)
-    found: datetime | None = connection.execute(latest).scalar_one()
-    return found
+_KEPT_FIGURES: Final = (
+    select(orders, func.max(refunds.c.state_at).label("changed_at"))
+    .join(refunds, refunds.c.order_id == orders.c.id)
+    .where(is_one_of(orders.c.id, "ids"), orders.c.figures_at.is_not(None))
+    .group_by(*orders.columns)
+    .order_by(orders.c.id)
+)
+
+
+def kept_figures(
+    connection: Connection, order_ids: Collection[int]
+) -> list[tuple[Order, datetime]]:
+    """Those of the orders that have a provider's figures; when a refund of it changed last."""
+    rows = connection.execute(_KEPT_FIGURES, {"ids": sorted(order_ids)})
+    return [(order_of(row._mapping), row.changed_at) for row in rows]
 
 
 def has_waiting_lines(connection: Connection, account: str) -> bool:

@@ -1,6 +1,6 @@
 """Queries on bills: begun, filled line by line, whole; and what of ours they should have."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, exists, func, literal, or_, select, text, tup
 
 from worker.ledger.statement_tables import UNDONE, statement_lines, statements
 from worker.ledger.tables import SETTLED, refunds
-from worker.ledger.types import UtcTime, insert_into
+from worker.ledger.types import UtcTime, insert_into, is_one_of
 from worker.statements.judging import Result
 from worker.statements.reading import StatementLine
 
@@ -148,6 +148,14 @@ def unlisted(
         .limit(limit)
     )
     return [Unlisted(**row._mapping) for row in rows]
+
+
+def still_unlisted(connection: Connection, ids: Collection[int]) -> set[int]:
+    """Those of the refunds that are in no bill by now."""
+    listed = select(statement_lines.c.refund_id).where(
+        statement_lines.c.refund_id.is_not(None), is_one_of(statement_lines.c.refund_id, "ids")
+    )
+    return set(ids) - set(connection.execute(listed, {"ids": list(ids)}).scalars())
 
 
 def statement_rows(connection: Connection, account: str | None, limit: int) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from config.statements import StatementLayout
@@ -15,6 +16,8 @@ HEADING_WITHIN: Final = 100
 MAX_LINE: Final = 65_536
 #: Longest number of a refund or an order.
 MAX_NUMBER: Final = 128
+#: Times that are not read again: the lines of a bill lie close to each other, or have days alone.
+DAYS_KEPT: Final = 4096
 _CODECS: Final = {"utf-8": "utf-8", "gbk": "gb18030"}
 _MARK: Final = b"\xef\xbb\xbf"
 
@@ -164,12 +167,22 @@ class StatementReader:
     def _day(self, number: int, found: dict[str, str]) -> date | None:
         if "at" not in found:
             return None
-        for time_format in self._layout.time_formats:
-            try:
-                return datetime.strptime(found["at"], time_format).date()  # noqa: DTZ007
-            except ValueError:
-                continue
-        raise _unreadable(number, f"has the time {found['at']!r}; add its form to time_formats")
+        day = _day_of(found["at"], self._layout.time_formats)
+        if day is None:
+            said = f"has the time {found['at']!r}; add its form to time_formats"
+            raise _unreadable(number, said)
+        return day
+
+
+@lru_cache(maxsize=DAYS_KEPT)
+def _day_of(text: str, time_formats: tuple[str, ...]) -> date | None:
+    """The day of a time; None where it has none of the forms."""
+    for time_format in time_formats:
+        try:
+            return datetime.strptime(text, time_format).date()  # noqa: DTZ007
+        except ValueError:
+            continue
+    return None
 
 
 def _parsed(rows: Any) -> Iterator[list[str]]:

@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from worker.ledger import matching
-from worker.ledger.differences import Difference, keep_difference
+from worker.ledger.differences import Difference, keep_differences
 from worker.ledger.journal import storable
 from worker.ledger.statements import Statement, Unlisted
 from worker.refund import SUCCEEDED, Case
@@ -23,26 +23,43 @@ Counts = Counter[str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bill:
-    """A bill that is compared, in a transaction that has it locked."""
+    """A chunk of a bill that is compared, in a transaction that has the bill locked.
+
+    What is found is written at the end, a statement for each result and each kind of row.
+    """
 
     connection: Connection
     line: Line
     statement: Statement
     now: datetime
     #: How many lines got which result.
-    counts: Counts
+    counts: Counts = field(default_factory=Counter)
+    _results: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _found: list[Difference] = field(default_factory=list)
 
     @property
     def merchant(self) -> str:
         return self.line.provider.merchant
 
-    def write(self, one: StatementLine, result: str, refund_id: int | None) -> None:
+    def link(self, one: StatementLine, refund_id: int) -> None:
+        """The refund that a line is of."""
+        matching.link_line(self.connection, self.statement.id, one.number, refund_id, self.now)
+
+    def write(self, one: StatementLine, result: str) -> None:
         """A line's result; what is only on its way to one is not counted."""
-        if result not in (Result.UNNUMBERED, Result.LINKED):
+        if result is not Result.UNNUMBERED:
             self.counts[result] += 1
-        matching.set_result(
-            self.connection, self.statement.id, one.number, result, self.now, refund_id
-        )
+        self._results[result].append(one.number)
+
+    def differs(self, found: Difference) -> None:
+        """Keep a difference, unless it is known."""
+        self._found.append(found)
+
+    def flush(self) -> None:
+        """Write what was found."""
+        for result, numbers in self._results.items():
+            matching.write_result(self.connection, self.statement.id, numbers, result, self.now)
+        self.counts["cases"] += keep_differences(self.connection, self._found, self.now)
 
 
 def keep_strange(bill: Bill, line: StatementLine, kind: Case, order_id: int | None) -> None:
@@ -62,7 +79,7 @@ def keep_strange(bill: Bill, line: StatementLine, kind: Case, order_id: int | No
         statement_id=bill.statement.id,
         line=line.number,
     )
-    bill.counts["cases"] += keep_difference(bill.connection, found, bill.now)
+    bill.differs(found)
 
 
 def keep_about(bill: Bill, line: StatementLine, kind: Case, ours: Ours) -> None:
@@ -78,10 +95,9 @@ def keep_about(bill: Bill, line: StatementLine, kind: Case, ours: Ours) -> None:
         refund_id=ours.id,
         statement_id=bill.statement.id,
         line=line.number,
+        owned_by=(Case.CONTRADICTED,) if kind is Case.STATE_DIFFERS else (),
     )
-    owned_by = (Case.CONTRADICTED,) if kind is Case.STATE_DIFFERS else ()
-    opened = keep_difference(bill.connection, found, bill.now, owned_by=owned_by)
-    bill.counts["cases"] += opened
+    bill.differs(found)
 
 
 def _their_evidence(bill: Bill, line: StatementLine) -> dict[str, Any]:
@@ -111,12 +127,10 @@ def digest_of(*marks: object) -> str:
     return hashlib.sha256(json.dumps(marks, ensure_ascii=False).encode()).hexdigest()
 
 
-def keep_missing(
-    connection: Connection, line: Line, statement: Statement, one: Unlisted, now: datetime
-) -> bool:
+def missing(line: Line, statement: Statement, one: Unlisted) -> Difference:
     """What succeeded by the ledger, and stands in no bill that should have it."""
     ours = {"amount": one.amount, "state": SUCCEEDED, "since": one.state_at.isoformat()}
-    found = Difference(
+    return Difference(
         account=statement.account,
         merchant=line.provider.merchant,
         kind=Case.MISSING,
@@ -130,4 +144,3 @@ def keep_missing(
         order_id=one.order_id,
         refund_id=one.id,
     )
-    return keep_difference(connection, found, now)

@@ -51,6 +51,21 @@ def compare_figures(runtime: Runtime, account: str, order_no: str) -> Compared:
     line = runtime.line(account)
     with runtime.ledger.read() as connection:
         order = _find(connection, line, account, order_no)
+    return _compared(line, order, theirs)
+
+
+def compare_kept(line: Line, order: Order) -> Compared:
+    """The figures of both sides, as the provider's answers have left them."""
+    kept = Figures(refunded=order.provider_refunded, left=order.provider_left)
+    return _compared(line, order, kept)
+
+
+def asks_figures(line: Line) -> bool:
+    """Whether the provider is asked for an order's figures."""
+    return isinstance(line.provider, Balances) and line.account.query
+
+
+def _compared(line: Line, order: Order, theirs: Figures) -> Compared:
     marketing = line.markets is not None
     under_way = order.reserved + (order.marketing_reserved if marketing else 0)
     at = order.figures_at or order.created_at
@@ -71,7 +86,7 @@ def ask_figures(runtime: Runtime, account: str, order_no: str) -> Figures:
         order = _find(connection, line, account, order_no)
         facts = facts_of(order, latest_refund(connection, order.id))
         asked_at = runtime.ledger.now(connection)
-    if not isinstance(provider, Balances) or not line.account.query:
+    if not isinstance(provider, Balances) or not asks_figures(line):
         return _kept(order, line)
     if not runtime.limits.take_up_to(line.account, 1):
         raise Refused("rate_limit", f"account {account!r} has asked its most for now; try later")

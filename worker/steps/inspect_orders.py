@@ -7,15 +7,14 @@ from sqlalchemy import Connection
 
 from worker.audit import Finding, audit_order
 from worker.errors import NoAnswer, NotSent, Refused
-from worker.ledger.differences import Difference, keep_difference
-from worker.ledger.orders import get_order, lock_order
-from worker.ledger.reconciliations import Run, latest_change
+from worker.ledger.differences import Difference, keep_differences
+from worker.ledger.orders import lock_order
+from worker.ledger.reconciliations import Run, kept_figures
 from worker.ledger.whole import stopped_accounts, whole_orders_of
-from worker.providers.base import Balances
 from worker.refund import Case
 from worker.runtime import Line, Runtime
 from worker.steps.differ import digest_of
-from worker.steps.figures import Compared, compare_figures
+from worker.steps.figures import Compared, asks_figures, compare_figures, compare_kept
 
 
 def compare_orders(
@@ -26,10 +25,12 @@ def compare_orders(
     Raises:
         ServiceAway: the ledger does not answer.
     """
+    if not asks_figures(line):
+        return _compare_kept(runtime, line, run, orders)
     counts = {"figures": 0, "figures_unanswered": 0, "cases": 0}
     for order_id, order_no in orders.items():
         try:
-            compared = _compared(runtime, line, order_id, order_no)
+            compared = _asked(runtime, line, order_no)
         except Refused as refused:
             if refused.code == "rate_limit":
                 return None
@@ -41,32 +42,50 @@ def compare_orders(
             continue
         counts["figures"] += 1
         if not compared.agree:
-            counts["cases"] += _keep_figures(runtime, line, run, order_id, order_no, compared)
+            found = _differs(line, run, order_id, order_no, compared)
+            counts["cases"] += _keep(runtime, [found])
     return counts
 
 
-def _compared(runtime: Runtime, line: Line, order_id: int, order_no: str) -> Compared | None:
-    """Both sides' figures; None where theirs are older than our latest change."""
-    name = line.account.name
-    if isinstance(line.provider, Balances) and line.account.query:
-        compared = compare_figures(runtime, name, order_no)
-        if compared.agree:
-            return compared
-        again = compare_figures(runtime, name, order_no)  # ours may have moved while they answered
-        return again if again.ours == compared.ours else None
-    with runtime.ledger.read() as connection:
-        order, changed_at = get_order(connection, order_id), latest_change(connection, order_id)
+def _asked(runtime: Runtime, line: Line, order_no: str) -> Compared | None:
+    """Both sides' figures; None where ours move while the provider answers."""
+    compared = compare_figures(runtime, line.account.name, order_no)
+    if compared.agree:
+        return compared
+    again = compare_figures(runtime, line.account.name, order_no)
+    return again if again.ours == compared.ours else None
+
+
+def _compare_kept(
+    runtime: Runtime, line: Line, run: Run, orders: Collection[int]
+) -> dict[str, int]:
+    """The figures that answers have left, where they are newer than our latest change."""
     answered = timedelta(seconds=line.account.total_timeout_s)
-    if order.figures_at is None or changed_at is None or order.figures_at < changed_at + answered:
-        return None
-    return compare_figures(runtime, name, order_no)
+    with runtime.ledger.read() as connection:
+        kept = kept_figures(connection, orders)
+    newer = [
+        (order, compare_kept(line, order))
+        for order, changed_at in kept
+        if order.figures_at is not None and order.figures_at >= changed_at + answered
+    ]
+    found = [
+        _differs(line, run, order.id, order.order_no, compared)
+        for order, compared in newer
+        if not compared.agree
+    ]
+    return {"figures": len(newer), "cases": _keep(runtime, found)}
 
 
-def _keep_figures(
-    runtime: Runtime, line: Line, run: Run, order_id: int, order_no: str, compared: Compared
-) -> bool:
+def _keep(runtime: Runtime, found: list[Difference]) -> int:
+    if not found:
+        return 0
+    with runtime.ledger.write() as connection:
+        return keep_differences(connection, found, runtime.ledger.now(connection))
+
+
+def _differs(line: Line, run: Run, order_id: int, order_no: str, compared: Compared) -> Difference:
     ours, theirs = compared.ours, compared.theirs
-    found = Difference(
+    return Difference(
         account=run.account,
         merchant=line.provider.merchant,
         kind=Case.FIGURES_DIFFER,
@@ -83,8 +102,6 @@ def _keep_figures(
         order_id=order_id,
         run_id=run.id,
     )
-    with runtime.ledger.write() as connection:
-        return keep_difference(connection, found, runtime.ledger.now(connection))
 
 
 def audit_orders(
@@ -119,10 +136,9 @@ def _keep_breaches(runtime: Runtime, line: Line, run: Run, order_id: int) -> int
     with runtime.ledger.write() as connection:
         lock_order(connection, order_id)
         now = runtime.ledger.now(connection)
-        return sum(
-            keep_difference(connection, _breach(line, run, order_id, found), now)
-            for _, found in _breaches(runtime, connection, [order_id])
-        )
+        found = _breaches(runtime, connection, [order_id])
+        breaches = [_breach(line, run, order_id, one) for _, one in found]
+        return keep_differences(connection, breaches, now)
 
 
 def _breach(line: Line, run: Run, order_id: int, found: Finding) -> Difference:

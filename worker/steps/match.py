@@ -5,17 +5,19 @@ A line's result is written in the transaction that opens its case, so a line is 
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from worker.ledger import matching
-from worker.ledger.differences import explain_differences
+from worker.ledger.differences import explain_differences, keep_differences
 from worker.ledger.journal import storable
 from worker.ledger.matching import Compared, KeptLine
 from worker.ledger.orders import lock_order, update_order
 from worker.ledger.statements import (
     Statement,
+    Unlisted,
     lock_statement,
+    still_unlisted,
     unlisted,
     update_statement,
 )
@@ -23,15 +25,16 @@ from worker.refund import CANCELED, OPEN, QUEUED, Case
 from worker.runtime import Line, Runtime
 from worker.statements.judging import EXPLAINABLE, Result, choose, judge, of_no_refund
 from worker.statements.reading import StatementLine
-from worker.steps.differ import Bill, Counts, keep_about, keep_missing, keep_strange
+from worker.steps.differ import Bill, Counts, keep_about, keep_strange, missing
 
 #: Lines that one transaction compares.
-CHUNK: Final = 500
+CHUNK: Final = 2000
 #: So long the provider is asked where the states differ, before a person has to look.
 PATIENCE: Final = timedelta(days=1)
 
 
-Stage = Callable[[Bill, list[KeptLine]], None]
+#: Works on the lines of a result after one of them; the last one's number, None where none is left.
+Stage = Callable[[Bill, int], int | None]
 
 
 def match_statement(
@@ -44,18 +47,12 @@ def match_statement(
     Raises:
         ServiceAway: the ledger does not answer; what is committed stays.
     """
-    stages: tuple[tuple[Result, Stage], ...] = (
-        (Result.NEW, _link_by_number),
-        (Result.UNNUMBERED, _link_by_order),
-        (Result.LINKED, _compare),
-    )
     done = 0
-    for result, stage in stages:
-        while done < most and _chunk(runtime, line, statement, result, stage, 0, counts):
-            done += 1
-    after: int | None = 0
-    while done < most and after is not None:
-        after = _chunk(runtime, line, statement, Result.WAITING, _compare, after, counts)
+    for stage in (_link_by_number, _link_by_order, _compare_linked, _compare_waiting):
+        after: int | None = 0
+        while done < most and after is not None:
+            after = _chunk(runtime, line, statement, stage, after, counts)
+            done += after is not None and stage is not _compare_waiting
     return done
 
 
@@ -63,7 +60,6 @@ def _chunk(
     runtime: Runtime,
     line: Line,
     statement: Statement,
-    result: Result,
     stage: Stage,
     after: int,
     counts: Counts,
@@ -71,20 +67,14 @@ def _chunk(
     """The next lines of a stage; the last one's number, None where there are none."""
     with runtime.ledger.write() as connection:
         locked = lock_statement(connection, statement.id)
-        kept = matching.undone_lines(connection, statement.id, result, after, CHUNK)
-        if not kept:
-            return None
-        bill = Bill(
-            connection=connection,
-            line=line,
-            statement=locked,
-            now=runtime.ledger.now(connection),
-            counts=Counter(),
-        )
-        stage(bill, kept)
-        update_statement(connection, statement.id, {"results": _results(bill)})
+        now = runtime.ledger.now(connection)
+        bill = Bill(connection=connection, line=line, statement=locked, now=now)
+        reached = stage(bill, after)
+        bill.flush()
+        if bill.counts:
+            update_statement(connection, statement.id, {"results": _results(bill)})
     counts.update(bill.counts)
-    return kept[-1].line.number
+    return reached
 
 
 def _results(bill: Bill) -> dict[str, int]:
@@ -95,32 +85,41 @@ def _results(bill: Bill) -> dict[str, int]:
     return {name: number for name, number in counted.items() if number}
 
 
-def _link_by_number(bill: Bill, kept: list[KeptLine]) -> None:
+def _link_by_number(bill: Bill, after: int) -> int | None:
     """Find the refunds of lines by our number, then by the provider's."""
-    lines = [one.line for one in kept]
-    connection, merchant = bill.connection, bill.merchant
-    numbers = {line.refund_no for line in lines} - {""}
-    ours = matching.refunds_numbered(connection, merchant, numbers)
-    theirs = {line.provider_refund_no for line in lines if line.refund_no not in ours} - {""}
-    named = matching.refunds_numbered_by_provider(connection, merchant, theirs)
+    connection, statement_id = bill.connection, bill.statement.id
+    upto = matching.last_of_next(connection, statement_id, Result.NEW, after, CHUNK)
+    if upto is None:
+        return None
+    matching.link_by_number(connection, statement_id, bill.merchant, after, upto, bill.now)
+    kept = matching.undone_lines(connection, statement_id, Result.NEW, after, CHUNK, upto)
+    _link_by_theirs(bill, [one.line for one in kept])
+    return upto
+
+
+def _link_by_theirs(bill: Bill, lines: list[StatementLine]) -> None:
+    """Lines whose number is none of ours."""
+    theirs = {line.provider_refund_no for line in lines} - {""}
+    named = matching.refunds_numbered_by_provider(bill.connection, bill.merchant, theirs)
     strange = []
     for line in lines:
-        refund_id = ours.get(line.refund_no) or named.get(line.provider_refund_no)
-        if refund_id is not None:
-            bill.write(line, Result.LINKED, refund_id)
+        if line.provider_refund_no in named:
+            bill.link(line, named[line.provider_refund_no])
         elif line.refund_no:  # it names another refund: one of ours must not stand for it
             strange.append(line)
         else:
-            bill.write(line, Result.UNNUMBERED, None)
+            bill.write(line, Result.UNNUMBERED)
     _write_strange(bill, strange)
 
 
-def _link_by_order(bill: Bill, kept: list[KeptLine]) -> None:
+def _link_by_order(bill: Bill, after: int) -> int | None:
     """Find the refunds of lines that name none of ours by order, amount and day."""
+    connection, statement_id = bill.connection, bill.statement.id
+    kept = matching.undone_lines(connection, statement_id, Result.UNNUMBERED, after, CHUNK)
     order_nos = {one.line.order_no for one in kept} - {""}
-    candidates = matching.refunds_of_orders(bill.connection, bill.merchant, order_nos)
+    candidates = matching.refunds_of_orders(connection, bill.merchant, order_nos)
     ids = {ours.id for found in candidates.values() for ours in found}
-    taken = set(matching.listed_in(bill.connection, bill.statement.id, ids))
+    taken = set(matching.listed_in(connection, statement_id, ids))
     strange = []
     for one in kept:
         chosen = choose(one.line, candidates.get(one.line.order_no, []), taken)
@@ -128,12 +127,19 @@ def _link_by_order(bill: Bill, kept: list[KeptLine]) -> None:
             strange.append(one.line)
         else:
             taken.add(chosen.id)
-            bill.write(one.line, Result.LINKED, chosen.id)
+            bill.link(one.line, chosen.id)
     _write_strange(bill, strange)
+    return _last(kept)
+
+
+def _last(kept: list[KeptLine]) -> int | None:
+    return kept[-1].line.number if kept else None
 
 
 def _write_strange(bill: Bill, lines: list[StatementLine]) -> None:
     """Lines of refunds that are not in the ledger."""
+    if not lines:
+        return
     order_nos = {line.order_no for line in lines} - {""}
     known = matching.known_orders(bill.connection, bill.merchant, order_nos)
     for line in lines:
@@ -141,10 +147,26 @@ def _write_strange(bill: Bill, lines: list[StatementLine]) -> None:
         result = of_no_refund(line, order_known=order_id is not None)
         if isinstance(result, Case):
             keep_strange(bill, line, result, order_id)
-        bill.write(line, result, None)
+        bill.write(line, result)
 
 
-def _compare(bill: Bill, kept: list[KeptLine]) -> None:
+def _compare_linked(bill: Bill, after: int) -> int | None:
+    return _compare(bill, Result.LINKED, after)
+
+
+def _compare_waiting(bill: Bill, after: int) -> int | None:
+    return _compare(bill, Result.WAITING, after)
+
+
+def _compare(bill: Bill, result: Result, after: int) -> int | None:
+    """Compare the next lines of that result with the refunds that they are of."""
+    kept = matching.undone_lines(bill.connection, bill.statement.id, result, after, CHUNK)
+    if kept:
+        _compare_lines(bill, kept)
+    return _last(kept)
+
+
+def _compare_lines(bill: Bill, kept: list[KeptLine]) -> None:
     """Compare lines with the refunds that they are of."""
     ids = {one.refund_id for one in kept if one.refund_id is not None}
     compared = matching.refunds_beside(bill.connection, ids)
@@ -160,7 +182,7 @@ def _compare(bill: Bill, kept: list[KeptLine]) -> None:
             if not _has_waited(bill, one, ours):
                 if one.result != Result.WAITING:
                     to_ask.add(one.refund_id)
-                    bill.write(one.line, result, one.refund_id)
+                    bill.write(one.line, result)
                 continue
             result = Case.STATE_DIFFERS
             to_freeze |= {ours.ours.order_id} if one.line.succeeded else set()
@@ -170,7 +192,7 @@ def _compare(bill: Bill, kept: list[KeptLine]) -> None:
             agreed.add(one.refund_id)
         if one.result == Result.WAITING:
             bill.counts["answered"] += 1
-        bill.write(one.line, result, one.refund_id)
+        bill.write(one.line, result)
     _freeze(bill, to_freeze)  # orders are locked before refunds
     matching.ask_now(bill.connection, to_ask, bill.now)
     _explain(bill, agreed)
@@ -220,14 +242,22 @@ def look_for_unlisted(runtime: Runtime, line: Line, statement: Statement, counts
     complete = layout is not None and now >= statement.covers_until + layout.complete_after
     if statement.completed_at is not None or not complete:
         return
-    while True:
+    while found := _next_unlisted(runtime, statement, after):
+        after = (found[-1].state_at, found[-1].id)
         with runtime.ledger.write() as connection:
+            still = still_unlisted(connection, [one.id for one in found])
+            missed = [missing(line, statement, one) for one in found if one.id in still]
             now = runtime.ledger.now(connection)
-            found = unlisted(connection, statement, after, CHUNK)
-            for one in found:
-                counts["cases"] += keep_missing(connection, line, statement, one, now)
-                counts[Case.MISSING] += 1
-            if len(found) < CHUNK:
-                update_statement(connection, statement.id, {"completed_at": now})
-                return
-            after = (found[-1].state_at, found[-1].id)
+            counts["cases"] += keep_differences(connection, missed, now)
+        counts[Case.MISSING] += len(missed)
+    with runtime.ledger.write() as connection:
+        completed = {"completed_at": runtime.ledger.now(connection)}
+        update_statement(connection, statement.id, completed)
+
+
+def _next_unlisted(
+    runtime: Runtime, statement: Statement, after: tuple[datetime, int]
+) -> list[Unlisted]:
+    """Looked for while nothing is locked: a day may have a million that are listed."""
+    with runtime.ledger.read() as connection:
+        return unlisted(connection, statement, after, CHUNK)

@@ -21,6 +21,7 @@ from worker.ledger.reconciliations import BEAT, HAND, Run
 from worker.ledger.statements import statements_to_do
 from worker.runtime import Line, Runtime
 from worker.steps.differ import Counts
+from worker.steps.figures import asks_figures
 from worker.steps.inspect_orders import audit_orders, compare_orders
 from worker.steps.match import look_for_unlisted, match_statement
 from worker.steps.statements import day_window
@@ -37,6 +38,9 @@ PATIENCE: Final = timedelta(hours=1)
 CATCH_UP: Final = 7
 #: Chunks of a bill that one step compares.
 CHUNKS: Final = 20
+#: Refunds whose orders one step looks at; and where the provider is asked about each.
+ORDERS: Final = 500
+ASKED_ORDERS: Final = 5
 #: A message works on runs for at most about this long.
 WORK_S: Final = 10.0
 
@@ -192,16 +196,16 @@ def _write_down(runtime: Runtime, run: Run, step: Step) -> Advanced:
 
 def _ask(runtime: Runtime, line: Line, run: Run) -> Step:
     """Have the poll ask about every refund of the time, and wait until it has."""
-    asks = line.account.query
     with runtime.ledger.write() as connection:
         now = runtime.ledger.now(connection)
         wait = line.account.scaled(line.provider.traits.query_not_before_s)
         not_after = now - timedelta(seconds=wait)
-        if asks and ledger_of.ask_again(connection, run, now, not_after, BATCH):
-            return Step(waits=True, goes_on=True)
+        if line.account.query:
+            asking = ledger_of.ask_again(connection, run, now, not_after, BATCH)
+            goes_on = bool(asking.made_due)
+            if asking.reached and (goes_on or not _is_impatient(line, run, now)):
+                return Step(waits=True, goes_on=goes_on, reached=asking.reached)
         settled, unasked = ledger_of.count_settled(connection, run)
-    if unasked and asks and not _is_impatient(line, run, now):
-        return Step(waits=True)
     return Step(counts={"refunds": settled, "asked": settled - unasked}, over=True)
 
 
@@ -243,11 +247,12 @@ def compare_statements(runtime: Runtime, line: Line, most: int) -> tuple[Counts,
 
 
 def _compare_figures(runtime: Runtime, line: Line, run: Run) -> Step:
-    return _over_orders(runtime, line, run, compare_orders, 5)
+    asked = asks_figures(line)
+    return _over_orders(runtime, line, run, compare_orders, ASKED_ORDERS if asked else ORDERS)
 
 
 def _audit(runtime: Runtime, line: Line, run: Run) -> Step:
-    return _over_orders(runtime, line, run, audit_orders, 100)
+    return _over_orders(runtime, line, run, audit_orders, ORDERS)
 
 
 Look = Callable[[Runtime, Line, Run, dict[int, str]], dict[str, int] | None]

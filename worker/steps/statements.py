@@ -24,7 +24,7 @@ from worker.runtime import Line, Runtime
 from worker.statements.reading import MAX_LINE, StatementLine, StatementReader, UnreadableStatement
 
 #: Lines that one transaction keeps.
-CHUNK: Final = 1000
+CHUNK: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

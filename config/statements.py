@@ -84,6 +84,10 @@ class StatementLayout(BaseModel):
     )
     #: How many lines the totals take: some bills have a heading of their own for them.
     totals_lines: Annotated[int, Field(ge=1, le=10)] = 1
+    #: A bill of which more lines than this differ in the same way, and more than this part of all,
+    #: is not compared before a person has looked.
+    doubt_lines: Annotated[int, Field(ge=0)] = 100
+    doubt_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
     #: How long after the end of its days a bill may lack what belongs to it.
     complete_after_h: Annotated[float, Field(ge=0, le=24 * 90, allow_inf_nan=False)] = 36.0
 

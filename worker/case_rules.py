@@ -75,6 +75,7 @@ CASE_RULES: Final[dict[Case, CaseRule]] = {
     Case.MISSING: _DAY,
     Case.FIGURES_DIFFER: _DAY_BESIDE,
     Case.BREACHED: _URGENT_BESIDE,
+    Case.DOUBTFUL_BILL: _DAY_BESIDE,
 }
 
 

@@ -107,6 +107,7 @@ class Case(StrEnum):
     MISSING = "missing"  # paid by the ledger, and in no bill that should have it
     FIGURES_DIFFER = "figures_differ"  # the provider's figures of the order are not the ledger's
     BREACHED = "breached"  # the audit found a broken promise
+    DOUBTFUL_BILL = "doubtful_bill"  # a bill's lines differ alike: it is likely read wrongly
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -160,7 +160,7 @@ RUN = Run(
 BILL = Statement(
     id=1, account="shop", file_name="", digest="", layout="", covers_from=LATER,
     covers_until=LATER + DAY, lines=0, paid=0, skipped=0, begun_at=NOW, whole_at=NOW,
-    completed_at=None, results={},
+    completed_at=None, results={}, signs={}, doubt=None, accepted_at=None,
 )  # fmt: skip
 NUMBERS = [f"R{number}" for number in range(1, 20)]
 QUERIES |= {
@@ -176,6 +176,7 @@ QUERIES |= {
     "known_orders": lambda c: matching.known_orders(c, "M", ["O1", "O2"]),
     "refunds_beside": lambda c: matching.refunds_beside(c, [1, 2, 3]),
     "listed_in": lambda c: matching.listed_in(c, 1, [1, 2, 3]),
+    "count_unlisted": lambda c: statements.count_unlisted(c, BILL),
     "still_unlisted": lambda c: statements.still_unlisted(c, [1, HISTORY + 1]),
     "last_of_next": lambda c: matching.last_of_next(c, 1, Result.NEW, 0, 20),
     "undone_lines": lambda c: matching.undone_lines(c, 1, Result.NEW, 0, 20),

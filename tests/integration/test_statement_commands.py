@@ -64,6 +64,25 @@ def test_an_import_says_what_it_has_read_and_found(run: Run, bill: Path) -> None
     assert said.startswith("bill.csv was imported before as statement 1: 1 refunds of 10 fen paid")
 
 
+def test_a_bill_that_is_read_wrongly_is_one_finding_until_a_person_accepts_it(
+    run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "wrong.csv"
+    path.write_text(HEAD + "".join(f"Y{n},O{n},0.10,2026-01-31\n" for n in range(101)))
+    command = ("statement", "import", str(path), "--account=shop", "--json")
+    for cases in ({"cases": 1}, {}):
+        shown = json.loads(run(*command, code=1))
+        assert shown["results"] == cases
+        assert "columns.refund_no may be another column" in shown["doubt"]
+    (listed,) = json.loads(run("statement", "list", "--json"))
+    assert listed["doubt"] == shown["doubt"]
+    accept = ("statement", "accept", str(shown["id"]), "--reason=another system's", "--by=ann")
+    assert "101 not_ours" in run(*accept)
+    assert len(json.loads(run("case", "list", "--json"))) == 101
+    with pytest.raises(SystemExit, match="1"):
+        run(*accept)
+
+
 def test_the_time_that_a_bill_covers_may_be_said(run: Run, bill: Path) -> None:
     imported(run, bill, "--since=2026-01-30", "--until=2026-01-31T12:00")
     (row,) = json.loads(run("statement", "list", "--json"))

@@ -17,7 +17,7 @@ from tests.integration.builders import open_shop
 from tests.performance.paid import DAY, HEAD, LAYOUT, bill, load
 from tests.performance.watched import Watched
 from worker.ledger.engine import Ledger
-from worker.steps import match
+from worker.steps.compare_lines import CHUNK
 from worker.steps.reconcile import compare_statements
 from worker.steps.statements import import_statement
 
@@ -74,7 +74,7 @@ def test_a_long_bill_is_compared_to_the_end_in_bounded_memory(
 def test_statements_grow_with_chunks_of_lines_and_not_with_lines(
     ledger: Ledger, valkey: str, tmp_path: Path
 ) -> None:
-    lines = 3 * match.CHUNK
+    lines = 3 * CHUNK
     expected = bill(tmp_path / "bill.csv", lines)
     load(ledger, lines)
     columns = dict(zip(FIELDS, COLUMNS, strict=True))

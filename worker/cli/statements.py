@@ -10,7 +10,9 @@ import typer
 
 from config.settings import load_settings
 from refundry.fields import SHANGHAI
+from worker.cli.cases import By, who_acts
 from worker.cli.output import (
+    EXIT_REFUSED,
     EXIT_USAGE,
     fail,
     print_done,
@@ -25,9 +27,10 @@ from worker.cli.report_rows import print_csv, run_row
 from worker.cli.setting import open_ledger
 from worker.ledger.differences import difference_rows
 from worker.ledger.reconciliations import run_rows
-from worker.ledger.statements import statement_rows
+from worker.ledger.statements import Statement, statement_rows
 from worker.refund import Case
-from worker.runtime import build_runtime
+from worker.runtime import Runtime, build_runtime
+from worker.steps.doubts import accept, reloaded
 from worker.steps.reconcile import compare_statements
 from worker.steps.statements import Window, day_window, import_statement
 
@@ -55,23 +58,67 @@ def import_file(
     runtime = build_runtime(load_settings())
     window = _window(since, until)
     imported = import_statement(runtime, account, file, window, _progress(as_json))
+    counts = _compare(runtime, account)
+    said = "was imported before as" if imported.repeated else "is"
+    one = imported.statement
+    _conclude(
+        runtime,
+        one,
+        counts,
+        f"{file.name} {said} statement {one.id}: {one.lines} refunds of {one.paid} fen paid, "
+        f"{one.skipped} other lines; ",
+        {"repeated": imported.repeated},
+        as_json,
+    )
+
+
+def _compare(runtime: Runtime, account: str) -> Counter[str]:
+    """Compare all that is to be compared of an account's bills."""
     line, counts = runtime.line(account), Counter[str]()
     finished = False
     while not finished:
         compared, finished = compare_statements(runtime, line, CHUNKS)
         counts.update(compared)
-    statement = imported.statement
-    said = "was imported before as" if imported.repeated else "is"
-    done: dict[str, object] = {"id": statement.id, "repeated": imported.repeated}
-    done |= {"lines": statement.lines, "paid": statement.paid, "skipped": statement.skipped}
-    done["results"] = dict(counts)
+    return +counts
+
+
+def _conclude(
+    runtime: Runtime,
+    one: Statement,
+    counts: Counter[str],
+    said: str,
+    more: dict[str, object],
+    as_json: bool,
+) -> None:
+    """What was found; code 1 where the bill waits for a person."""
+    now, _ = reloaded(runtime, one)
+    doubt = now.doubt if now.stopped else None
+    done: dict[str, object] = {"id": one.id, "lines": one.lines, "paid": one.paid} | more
+    done |= {"skipped": one.skipped, "results": dict(counts), "doubt": doubt}
     results = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-    print_done(
-        as_json,
-        f"{file.name} {said} statement {statement.id}: {statement.lines} refunds of "
-        f"{statement.paid} fen paid, {statement.skipped} other lines; {results or 'nothing new'}",
-        done,
-    )
+    print_done(as_json, f"{said}{results or 'nothing new'}", done)
+    if doubt is not None:
+        layout = f"[accounts.{one.account}.statement]"
+        fail(
+            f"statement {one.id} is stopped, and no case opened of its lines. {doubt}. "
+            f"Mend {layout} and import the file again; or, if it is right: "
+            f"refundry statement accept {one.id}",
+            EXIT_REFUSED,
+        )
+
+
+@statement_commands.command("accept")
+def accept_statement(
+    statement_id: int,
+    reason: Annotated[str, typer.Option(help="Why it is right as it was read.")],
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Have a bill compared that was stopped as likely read wrongly; its case is closed."""
+    runtime = build_runtime(load_settings())
+    one = accept(runtime, statement_id, who_acts(by, reason))
+    counts = _compare(runtime, one.account)
+    _conclude(runtime, one, counts, f"accepted statement {one.id}: ", {}, as_json)
 
 
 def _progress(as_json: bool) -> Callable[[int, int], None]:
@@ -130,6 +177,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "agreed": results.get("agreed", 0),
         "differ": sum(number for name, number in results.items() if name in kinds),
         "wait": results.get("waiting", 0),
+        "stopped": row["doubt"] is not None and row["accepted_at"] is None,
     }
 
 

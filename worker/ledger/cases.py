@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, exists, func, select, text, update
 from sqlalchemy.orm import aliased
 
+from worker.ledger.journal import MAX_SUBJECT
 from worker.ledger.tables import case_entries, cases, orders, refunds
 from worker.refund import Case
 
@@ -64,6 +65,20 @@ def lock_open_cases(connection: Connection, refund_id: int) -> list[CaseRow]:
 def find_open_case(connection: Connection, order_id: int, kind: Case) -> CaseRow | None:
     """The order's open case of that kind, not locked."""
     row = connection.execute(_open_of_order(order_id, kind)).first()
+    return _case_of(row) if row else None
+
+
+def find_open_case_about(
+    connection: Connection, account: str, kind: Case, subject: str, *, lock: bool = False
+) -> CaseRow | None:
+    """The open case of that kind about something that need not be a refund."""
+    found = _CASE.where(
+        cases.c.account == account,
+        cases.c.kind == kind,
+        cases.c.subject == subject[:MAX_SUBJECT],
+        text("closed_at IS NULL"),
+    )
+    row = connection.execute(found.with_for_update() if lock else found).first()
     return _case_of(row) if row else None
 
 

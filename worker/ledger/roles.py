@@ -115,7 +115,7 @@ READER: Final = {
     ),
     "statements": (
         "id, account, file_name, covers_from, covers_until, lines, paid, skipped, begun_at, "
-        "whole_at, completed_at, results"
+        "whole_at, completed_at, results, signs, doubt, accepted_at"
     ),
 }
 

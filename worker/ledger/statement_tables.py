@@ -22,7 +22,7 @@ from worker.ledger.schema import metadata, partial
 from worker.ledger.types import Fen, Json, RowId, UtcTime
 
 #: Lines that are not done with; those that say so find the index.
-UNDONE: Final = "result IN ('new', 'unnumbered', 'linked', 'waiting')"
+UNDONE: Final = "result IN ('new', 'unnumbered', 'linked', 'differs', 'waiting')"
 
 statements = Table(
     "statements",
@@ -47,6 +47,11 @@ statements = Table(
     Column("completed_at", UtcTime),
     #: How many of its lines have which result, so that nobody has to count a million.
     Column("results", Json, nullable=False),
+    #: How many of its lines differ in which way.
+    Column("signs", Json, nullable=False, server_default="{}"),
+    #: Why it is likely that it is read wrongly: it is not compared until a person accepts it.
+    Column("doubt", Text),
+    Column("accepted_at", UtcTime),
     UniqueConstraint("account", "digest"),
     CheckConstraint("covers_from < covers_until", name="covers"),
     CheckConstraint("lines >= 0 AND paid >= 0 AND skipped >= 0", name="counted"),

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, exists, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Select, exists, func, literal, or_, select, text, tuple_, update
 
 from worker.ledger.statement_tables import UNDONE, statement_lines, statements
 from worker.ledger.tables import SETTLED, refunds
@@ -31,8 +31,18 @@ class Statement:
     begun_at: datetime
     whole_at: datetime | None
     completed_at: datetime | None
-    #: How many of its lines have which result.
+    #: How many of its lines have which result, and differ in which way.
     results: dict[str, int]
+    signs: dict[str, int]
+    #: Why it is likely that it is read wrongly.
+    doubt: str | None
+    #: A person has it compared all the same.
+    accepted_at: datetime | None
+
+    @property
+    def stopped(self) -> bool:
+        """It waits for a person."""
+        return self.doubt is not None and self.accepted_at is None
 
 
 def _statement_of(row: Any) -> Statement:
@@ -56,6 +66,12 @@ def find_statement(connection: Connection, account: str, digest: str) -> Stateme
     row = connection.execute(
         select(statements).where(statements.c.account == account, statements.c.digest == digest)
     ).first()
+    return _statement_of(row) if row else None
+
+
+def get_statement(connection: Connection, statement_id: int) -> Statement | None:
+    """A bill."""
+    row = connection.execute(select(statements).where(statements.c.id == statement_id)).first()
     return _statement_of(row) if row else None
 
 
@@ -132,17 +148,12 @@ def unlisted(
     connection: Connection, statement: Statement, after: tuple[datetime, int], limit: int
 ) -> list[Unlisted]:
     """Refunds that succeeded in the bill's time, after a place, and are in no bill at all."""
-    listed = exists().where(statement_lines.c.refund_id == refunds.c.id)
     rows = connection.execute(
-        select(*(refunds.c[field.name] for field in fields(Unlisted)))
+        _paid_in_time(statement, *(refunds.c[field.name] for field in fields(Unlisted)))
         .where(
-            refunds.c.account == statement.account,
-            text(f"refunds.{SETTLED}"),
-            refunds.c.state == "succeeded",
-            refunds.c.state_at < statement.covers_until,
             tuple_(refunds.c.state_at, refunds.c.id)
             > tuple_(literal(after[0], UtcTime()), literal(after[1])),
-            ~listed,
+            ~_LISTED,
         )
         .order_by(refunds.c.state_at, refunds.c.id)
         .limit(limit)
@@ -150,12 +161,36 @@ def unlisted(
     return [Unlisted(**row._mapping) for row in rows]
 
 
+#: A bill that was left behind for another reading of its file has no say.
+_LISTED: Final = exists().where(
+    statement_lines.c.refund_id == refunds.c.id,
+    statements.c.id == statement_lines.c.statement_id,
+    statements.c.whole_at.is_not(None),
+)
+
+
+def _paid_in_time(statement: Statement, *columns: Any) -> Select[Any]:
+    """The refunds that succeeded in a bill's time."""
+    return select(*columns).where(
+        refunds.c.account == statement.account,
+        text(f"refunds.{SETTLED}"),
+        refunds.c.state == "succeeded",
+        refunds.c.state_at >= statement.covers_from,
+        refunds.c.state_at < statement.covers_until,
+    )
+
+
+def count_unlisted(connection: Connection, statement: Statement) -> tuple[int, int]:
+    """How many refunds succeeded in the bill's time and are in no bill at all, and of how many."""
+    paid = _paid_in_time(statement, func.count())
+    unlisted = connection.execute(paid.where(~_LISTED)).scalar_one()
+    return int(unlisted), int(connection.execute(paid).scalar_one())
+
+
 def still_unlisted(connection: Connection, ids: Collection[int]) -> set[int]:
     """Those of the refunds that are in no bill by now."""
-    listed = select(statement_lines.c.refund_id).where(
-        statement_lines.c.refund_id.is_not(None), is_one_of(statement_lines.c.refund_id, "ids")
-    )
-    return set(ids) - set(connection.execute(listed, {"ids": list(ids)}).scalars())
+    unlisted = select(refunds.c.id).where(is_one_of(refunds.c.id, "ids"), ~_LISTED)
+    return set(connection.execute(unlisted, {"ids": list(ids)}).scalars())
 
 
 def statement_rows(connection: Connection, account: str | None, limit: int) -> list[dict[str, Any]]:

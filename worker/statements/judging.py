@@ -16,6 +16,7 @@ class Result(StrEnum):
     NEW = "new"  # nobody has looked for its refund yet
     UNNUMBERED = "unnumbered"  # its numbers are nobody's; order, amount and day have to do
     LINKED = "linked"  # its refund is found, and not compared yet
+    DIFFERS = "differs"  # it does; what comes of that waits until all lines were looked at
     WAITING = "waiting"  # the states differ, and the provider is asked first
     AGREED = "agreed"
     OVERTAKEN = "overtaken"  # an earlier decline of what was paid later

@@ -3,22 +3,28 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from worker.ledger import matching
 from worker.ledger.differences import Difference, keep_differences
 from worker.ledger.journal import storable
-from worker.ledger.statements import Statement, Unlisted
+from worker.ledger.matching import KeptLine
+from worker.ledger.statements import Statement, Unlisted, update_statement
 from worker.refund import SUCCEEDED, Case
 from worker.runtime import Line
+from worker.statements.doubting import Sign
 from worker.statements.judging import Ours, Result
 from worker.statements.reading import StatementLine
 
 Counts = Counter[str]
+#: Lines are on their way from one of these to a result.
+_UNCOUNTED: Final = (Result.NEW, Result.UNNUMBERED, Result.LINKED)
+_UNDECIDED: Final = (*_UNCOUNTED, Result.DIFFERS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +38,11 @@ class Bill:
     line: Line
     statement: Statement
     now: datetime
-    #: How many lines got which result.
+    #: How many lines got which result; what is only on its way to one is not counted.
     counts: Counts = field(default_factory=Counter)
+    #: How many more of the bill's lines have which result, and differ in which way.
+    _moved: Counts = field(default_factory=Counter)
+    _signs: Counts = field(default_factory=Counter)
     _results: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _found: list[Difference] = field(default_factory=list)
 
@@ -41,17 +50,28 @@ class Bill:
     def merchant(self) -> str:
         return self.line.provider.merchant
 
-    def link(self, one: StatementLine, refund_id: int) -> None:
-        """The refund that a line is of."""
-        matching.link_line(self.connection, self.statement.id, one.number, refund_id, self.now)
+    def link(self, one: KeptLine, refund_id: int) -> None:
+        """The refund that a line is of; what comes of that is written later."""
+        number = one.line.number
+        matching.link_line(self.connection, self.statement.id, number, refund_id, self.now)
+        self._moved[one.result] -= 1
 
-    def write(self, one: StatementLine, result: str) -> None:
-        """A line's result; what is only on its way to one is not counted."""
-        if result is not Result.UNNUMBERED:
+    def write(self, one: KeptLine, result: str) -> None:
+        """A line's result."""
+        self._results[result].append(one.line.number)
+        self._moved[one.result] -= 1
+        self._moved[result] += 1
+        if result not in _UNDECIDED:
             self.counts[result] += 1
-        self._results[result].append(one.number)
+        if one.result == Result.WAITING:
+            self.counts["answered"] += 1
 
-    def differs(self, found: Difference) -> None:
+    def differs(self, one: KeptLine, sign: Sign) -> None:
+        """A line differs in that way; nothing comes of it yet."""
+        self.write(one, Result.DIFFERS)
+        self._signs[sign] += 1
+
+    def keep(self, found: Difference) -> None:
         """Keep a difference, unless it is known."""
         self._found.append(found)
 
@@ -60,6 +80,18 @@ class Bill:
         for result, numbers in self._results.items():
             matching.write_result(self.connection, self.statement.id, numbers, result, self.now)
         self.counts["cases"] += keep_differences(self.connection, self._found, self.now)
+        if self._results or self._moved:
+            counted = {
+                "results": _sum(self.statement.results, self._moved, but_not=_UNCOUNTED),
+                "signs": _sum(self.statement.signs, self._signs),
+            }
+            update_statement(self.connection, self.statement.id, counted)
+
+
+def _sum(counted: dict[str, int], moved: Counts, but_not: Container[str] = ()) -> dict[str, int]:
+    total = Counter(counted)
+    total.update(moved)
+    return {name: number for name, number in total.items() if number and name not in but_not}
 
 
 def keep_strange(bill: Bill, line: StatementLine, kind: Case, order_id: int | None) -> None:
@@ -74,12 +106,12 @@ def keep_strange(bill: Bill, line: StatementLine, kind: Case, order_id: int | No
         kind=kind,
         digest=digest_of("strange", *marks),
         subject=number or place,
-        evidence=_their_evidence(bill, line),
+        evidence=their_evidence(bill.statement, line),
         order_id=order_id,
         statement_id=bill.statement.id,
         line=line.number,
     )
-    bill.differs(found)
+    bill.keep(found)
 
 
 def keep_about(bill: Bill, line: StatementLine, kind: Case, ours: Ours) -> None:
@@ -90,17 +122,18 @@ def keep_about(bill: Bill, line: StatementLine, kind: Case, ours: Ours) -> None:
         kind=kind,
         digest=digest_of(kind, ours.id, line.amount, line.succeeded),
         subject=ours.refund_no,
-        evidence=_their_evidence(bill, line) | {"ours": _our_evidence(ours)},
+        evidence=their_evidence(bill.statement, line) | {"ours": _our_evidence(ours)},
         order_id=ours.order_id,
         refund_id=ours.id,
         statement_id=bill.statement.id,
         line=line.number,
         owned_by=(Case.CONTRADICTED,) if kind is Case.STATE_DIFFERS else (),
     )
-    bill.differs(found)
+    bill.keep(found)
 
 
-def _their_evidence(bill: Bill, line: StatementLine) -> dict[str, Any]:
+def their_evidence(statement: Statement, line: StatementLine) -> dict[str, Any]:
+    """What a bill says of a refund."""
     theirs = {
         "refund_no": line.refund_no,
         "provider_refund_no": line.provider_refund_no,
@@ -110,8 +143,8 @@ def _their_evidence(bill: Bill, line: StatementLine) -> dict[str, Any]:
         "succeeded": line.succeeded,
     }
     return {
-        "statement": bill.statement.id,
-        "file": storable(bill.statement.file_name),
+        "statement": statement.id,
+        "file": storable(statement.file_name),
         "line": line.number,
         "theirs": {name: value for name, value in theirs.items() if value != ""},
     }

@@ -23,8 +23,9 @@ from worker.runtime import Line, Runtime
 from worker.steps.differ import Counts
 from worker.steps.figures import asks_figures
 from worker.steps.inspect_orders import audit_orders, compare_orders
-from worker.steps.match import look_for_unlisted, match_statement
+from worker.steps.match import match_statement
 from worker.steps.statements import day_window
+from worker.steps.unlisted import look_for_unlisted
 
 _log = structlog.get_logger(__name__)
 

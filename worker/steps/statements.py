@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from sqlalchemy import Connection
+
 from config.statements import StatementLayout
 from refundry.fields import SHANGHAI
 from worker.errors import Refused
@@ -33,6 +35,11 @@ class Window:
 
     since: datetime
     until: datetime
+
+    @property
+    def times(self) -> tuple[datetime, datetime]:
+        """Its beginning and its end."""
+        return self.since, self.until
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,8 +151,9 @@ def _begin(
     window: Window | None,
 ) -> Statement:
     covers = window or _window_of(survey)
-    read_by = hashlib.sha256(repr(sorted(layout.model_dump().items())).encode()).hexdigest()
+    read_by = _digest_of(layout)
     with runtime.ledger.write() as connection:
+        _leave_behind(connection, account, survey.digest, read_by, covers)
         values = {
             "account": account,
             "file_name": name,
@@ -167,6 +175,26 @@ def _begin(
             "or add an empty line to the file, which makes it another one",
         )
     return statement
+
+
+def _digest_of(layout: StatementLayout) -> str:
+    """Of all that lines are read by."""
+    read_by = layout.model_dump(exclude={"doubt_lines", "doubt_share", "complete_after_h"})
+    return hashlib.sha256(repr(sorted(read_by.items())).encode()).hexdigest()
+
+
+def _leave_behind(
+    connection: Connection, account: str, digest: str, read_by: str, covers: Window
+) -> None:
+    """A bill that was stopped as likely read wrongly makes room for another reading of its file."""
+    found = ledger_of.find_statement(connection, account, digest)
+    if found is None or not found.stopped:
+        return
+    locked = ledger_of.lock_statement(connection, found.id)
+    read_as = (locked.layout, locked.covers_from, locked.covers_until)
+    if locked.stopped and locked.whole_at is not None and read_as != (read_by, *covers.times):
+        left = {"digest": _left(locked), "whole_at": None}
+        ledger_of.update_statement(connection, locked.id, left)
 
 
 def _window_of(survey: _Survey) -> Window:
@@ -213,9 +241,13 @@ def _keep_chunk(ledger: Ledger, statement: Statement, lines: Iterable[StatementL
 
 def _give_up(ledger: Ledger, statement: Statement) -> None:
     """What is kept under the digest is another file's: it is left behind, never whole."""
-    left = hashlib.sha256(f"{statement.digest} {statement.id}".encode()).hexdigest()
     with ledger.write() as connection:
-        ledger_of.update_statement(connection, statement.id, {"digest": left})
+        ledger_of.update_statement(connection, statement.id, {"digest": _left(statement)})
+
+
+def _left(statement: Statement) -> str:
+    """Nobody's digest."""
+    return hashlib.sha256(f"{statement.digest} {statement.id}".encode()).hexdigest()
 
 
 def _finish(ledger: Ledger, statement: Statement) -> Statement:

@@ -80,6 +80,7 @@ CASES: Final = {
     "missing": "The ledger has it as paid, and no bill has it",
     "figures_differ": "The provider's figures of the order are not the ledger's",
     "breached": "The audit found a broken promise",
+    "doubtful_bill": "The lines of a bill differ alike: it is likely read wrongly",
 }
 ATTEMPTS: Final = {
     "started": "Under way",

@@ -47,7 +47,7 @@ DECISIONS = (
     "restored",
     "settlements",
 )
-STATEMENTS = ("__init__", "judging", "money", "reading")
+STATEMENTS = ("__init__", "doubting", "judging", "money", "reading")
 PURE = (
     "worker/refund.py",
     "worker/case_rules.py",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from openpyxl import Workbook
+from sqlalchemy import text
 
 from tests.integration.command_line import installed, invoke
 from tests.integration.test_commands import ACCOUNTS
@@ -175,3 +176,16 @@ def test_a_result_that_could_not_be_written_ends_it_before_anything_is_done(
         for command in (("import", path, "--account=shop", "--yuan"), ("import", "resume", "1")):
             assert run(*command, f"--result={out}") == (2, [])
     assert refunds(run) == {}
+
+
+def test_an_audit_names_an_import_whose_spent_is_not_what_its_rows_make(
+    run: Run, file: Callable[[str], str]
+) -> None:
+    run("import", file(ROWS), "--account=shop", "--yuan")
+    code, (shown,) = run("audit")
+    assert (code, shown["imports"], shown["breaches"]) == (0, 1, 0)
+    with open_ledger().write() as connection:
+        connection.execute(text("UPDATE imports SET spent = 1"))
+    code, (shown,) = run("audit")
+    assert (code, shown["breaches"]) == (1, 1)
+    assert shown["findings"][0]["row"] == "import 1"

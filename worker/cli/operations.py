@@ -8,6 +8,7 @@ import typer
 from config.settings import load_settings
 from config.visible import visible
 from worker.audit import Finding, audit_modes, audit_order
+from worker.audit_imports import audit_import
 from worker.cli.bell import wake_orders
 from worker.cli.cases import By, who_acts
 from worker.cli.output import (
@@ -26,6 +27,7 @@ from worker.cli.refunds import AccountName, Json
 from worker.cli.setting import open_ledger
 from worker.ledger import migrate, reports
 from worker.ledger.accounts import entries_of_account
+from worker.ledger.import_audit import tallies
 from worker.ledger.query_first import modes
 from worker.ledger.roles import grants
 from worker.ledger.whole import stopped_accounts, whole_orders
@@ -41,7 +43,7 @@ def audit(as_json: Json = False) -> None:
     """Hold the ledger against I1-I10: a line a breach, exit code 1; a backlog is a warning."""
     ledger = open_ledger()
     found: list[Finding] = []
-    orders = 0
+    orders = imports = 0
     with ledger.read() as connection:
         now = ledger.now(connection)
         stopped = stopped_accounts(connection, now)
@@ -49,15 +51,20 @@ def audit(as_json: Json = False) -> None:
         for whole in whole_orders(connection):
             orders += 1
             found += audit_order(whole, stopped, now)
+        for tally in tallies(connection):
+            imports += 1
+            found += audit_import(tally)
     breaches = [one for one in found if not one.warning]
     if as_json:
         shown = [dataclasses.asdict(one) for one in found]
-        print_json({"orders": orders, "breaches": len(breaches), "findings": shown})
+        counts = {"orders": orders, "imports": imports, "breaches": len(breaches)}
+        print_json(counts | {"findings": shown})
     else:
         for one in found:
             word = "warning" if one.warning else "breach"
             print_line(visible(f"{word} {one.promise} {one.row}: {one.said}"))
-        print_line(f"{orders} orders, {len(breaches)} breaches")
+        also = f", {imports} imports" if imports else ""
+        print_line(f"{orders} orders{also}, {len(breaches)} breaches")
     if breaches:
         raise SystemExit(EXIT_REFUSED)
 

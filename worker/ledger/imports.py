@@ -39,7 +39,8 @@ class Import:
 _NAMES: Final = tuple(field.name for field in fields(Import))
 
 
-def _import_of(row: Any) -> Import:
+def import_of(row: Any) -> Import:
+    """An import from a row that has all its columns."""
     values = {name: row._mapping[name] for name in _NAMES}
     return Import(**values | {"state": ImportState(row.state), "unit": Unit(row.unit)})
 
@@ -69,20 +70,20 @@ def begin_import(
 def import_of_file(connection: Connection, digest: str) -> Import:
     """The import of a file; it must be there."""
     row = connection.execute(select(imports).where(imports.c.digest == digest)).one()
-    return _import_of(row)
+    return import_of(row)
 
 
 def find_import(connection: Connection, import_id: int, *, lock: bool = False) -> Import | None:
     """The import of that number; what runs of it do is done one after the other by its lock."""
     found = select(imports).where(imports.c.id == import_id)
     row = connection.execute(found.with_for_update() if lock else found).first()
-    return _import_of(row) if row else None
+    return import_of(row) if row else None
 
 
 def latest_imports(connection: Connection, limit: int) -> list[Import]:
     """The imports, the latest first."""
     rows = connection.execute(select(imports).order_by(imports.c.id.desc()).limit(limit))
-    return [_import_of(row) for row in rows]
+    return [import_of(row) for row in rows]
 
 
 def update_import(connection: Connection, import_id: int, **values: Any) -> None:

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
+from openpyxl import Workbook
 from sqlalchemy import text
 
 from tests.e2e.service import eventually
@@ -18,6 +20,9 @@ COLUMNS = ("account", "order_no", "refund_no", "amount", "order_amount", "reason
 PER_ACCOUNT = 150
 #: A run ends by SIGKILL once it has taken in so many rows more, in turn: soon, late, at once.
 KILLS = (0, 1, 80, 0, 150, 1, 100)
+#: Rows of a workbook; a run of it ends while the sheet is read, or once so many more are taken in.
+SHEET_ROWS = int(os.environ.get("IMPORT_ROWS", "1200"))
+SHEET_KILLS = (0.0, 0.1, 0.25, 0.5)
 FAULTS = ("ok", "timeout_after", "reset_after", "garbage")
 FATES = ("succeed", "decline", "pending:2")
 
@@ -39,6 +44,21 @@ def write(path: Path, jobs: list[Job]) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(jobs)
+
+
+def write_workbook(path: Path, jobs: list[Job]) -> None:
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet()
+    sheet.append(COLUMNS)
+    for job in jobs:
+        sheet.append([job[name] for name in COLUMNS])
+    book.save(path)
+
+
+def written(stack: Stack) -> int:
+    """Rows that were read and written down."""
+    with stack.ledger.read() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM import_rows")).scalar_one())
 
 
 def taken(stack: Stack) -> int:
@@ -93,6 +113,37 @@ def test_an_import_that_is_killed_again_and_again_accounts_for_every_row(
     assert (shown["state"], shown["spent"], shown["row_count"]) == ("done", total, len(jobs) + 3)
     assert_accounted_for(stack, out, jobs)
     assert stack.overlaps() == []
+
+
+def kill_while_reading(stack: Stack, *arguments: str) -> bool:
+    """Begin a run and kill it once its first rows are written down; whether more would follow."""
+    before, process = written(stack), begun(stack, *arguments)
+    while process.poll() is None and written(stack) == before:
+        pass
+    process.kill()
+    return process.wait(60) == -signal.SIGKILL
+
+
+def test_a_workbook_that_is_killed_while_it_is_read_and_taken_in_is_taken_in_once(
+    stack: Stack, tmp_path: Path
+) -> None:
+    jobs = [stack.job("qp", f"SHEET{row // 4}", 100 + row % 100) for row in range(SHEET_ROWS)]
+    path, out = tmp_path / "refunds.xlsx", tmp_path / "result.csv"
+    write_workbook(path, jobs)
+    assert kill_while_reading(stack, str(path))
+    killed = [kill_after(stack, int(share * SHEET_ROWS), str(path)) for share in SHEET_KILLS]
+    assert any(killed), "a quick run is over before it is killed"
+    assert begun(stack, str(path), f"--result={out}").wait() == 0
+    (shown, *_) = json.loads(stack.refundry("import", "list", "--json"))
+    total = sum(job["amount"] for job in jobs)
+    assert (shown["state"], shown["spent"], shown["row_count"]) == ("done", total, SHEET_ROWS)
+    with out.open(encoding="utf-8-sig", newline="") as file:
+        rows = [(int(row["row"]), row["refund_no"], row["verdict"]) for row in csv.DictReader(file)]
+    assert rows == [(row, job["refund_no"], "accepted") for row, job in enumerate(jobs, start=2)]
+    stack.compare_with_the_book(jobs)
+    asked = Counter(job["refund_no"] for job in jobs)
+    sent = Counter(event["refund"] for event in stack.sim.log(event="EXECUTED"))
+    assert {number: sent[number] for number in asked} == asked
 
 
 def assert_accounted_for(stack: Stack, out: Path, jobs: list[Job]) -> None:

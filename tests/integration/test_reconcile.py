@@ -203,7 +203,8 @@ class TestFindings:
         poll(shop.runtime)
         shop.execute("UPDATE orders SET excess = 1")
         for opened in (1, 0):
-            assert reconcile(shop).counts["cases"] == opened
+            counts = reconcile(shop).counts
+            assert (counts["breached"], counts["cases"]) == (1, opened)
         assert cases(shop) == ["breached"]
 
     def test_bills_are_compared_and_what_waits_is_asked_about(
@@ -220,5 +221,6 @@ class TestFindings:
         run = reconcile(shop)
         assert cases(shop) == ["state_differs"]
         assert run.counts["state_differs"] == 1
+        assert shop.value("SELECT run_id FROM differences") == run.id
         assert reconcile(shop).counts["cases"] == 0
         assert cases(shop) == ["state_differs"]

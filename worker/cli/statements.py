@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,14 +19,10 @@ from worker.cli.output import (
     print_json,
     print_line,
     print_rows,
-    write_file,
 )
 from worker.cli.refunds import AccountName, Json
-from worker.cli.report_page import page
-from worker.cli.report_rows import print_csv, run_row
+from worker.cli.report import Limit, report
 from worker.cli.setting import open_ledger
-from worker.ledger.differences import difference_rows
-from worker.ledger.reconciliations import run_rows
 from worker.ledger.statements import Statement, statement_rows
 from worker.refund import Case
 from worker.runtime import Runtime, build_runtime
@@ -37,7 +33,6 @@ from worker.steps.statements import Window, day_window, import_statement
 statement_commands = typer.Typer(
     help="Providers' bills: import one, list them, report what differs.", no_args_is_help=True
 )
-Limit = Annotated[int, typer.Option(min=1, max=100_000)]
 #: Lines between two lines of progress.
 PROGRESS: Final = 100_000
 #: Chunks of lines that are compared between two lines of progress.
@@ -181,28 +176,4 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@statement_commands.command("report")
-def report(
-    account: Annotated[str | None, typer.Option(help="Only this account's.")] = None,
-    statement: Annotated[int | None, typer.Option(help="Only of this statement.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="Found in so many days.")] = 31,
-    limit: Limit = 1000,
-    csv: Annotated[bool, typer.Option("--csv", help="Print what differs as CSV.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write a page of its own to a file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Report the runs of reconciliation and what differs, the latest first."""
-    since = None if statement else datetime.now(UTC) - timedelta(days=days)
-    with open_ledger().read() as connection:
-        runs = [run_row(row) for row in run_rows(connection, account, limit)]
-        found = difference_rows(connection, account, statement, since, limit)
-    if html is not None:
-        write_file(html, page(runs, found))
-        print_line(f"wrote {html}")
-    elif csv:
-        print_csv(found)
-    elif as_json:
-        print_json({"runs": runs, "differences": found})
-    else:
-        print_rows("Runs", runs)
-        print_rows("Differences (amounts in fen)", found)
+statement_commands.command("report")(report)

@@ -211,9 +211,11 @@ def explain_differences(
 def difference_rows(
     connection: Connection,
     account: str | None,
-    statement_id: int | None,
-    since: datetime | None,
     limit: int,
+    *,
+    statement_id: int | None = None,
+    run_id: int | None = None,
+    since: datetime | None = None,
 ) -> list[dict[str, Any]]:
     """What differs, the latest first, with the line, the refund and the case."""
     query = (
@@ -227,6 +229,7 @@ def difference_rows(
             refunds.c.state,
             differences.c.statement_id,
             differences.c.line,
+            differences.c.run_id,
             statement_lines.c.refund_no.label("their_refund_no"),
             statement_lines.c.order_no.label("their_order_no"),
             statement_lines.c.amount.label("their_amount"),
@@ -251,6 +254,8 @@ def difference_rows(
         query = query.where(differences.c.account == account)
     if statement_id is not None:
         query = query.where(differences.c.statement_id == statement_id)
+    if run_id is not None:
+        query = query.where(differences.c.run_id == run_id)
     if since is not None:
         query = query.where(differences.c.found_at >= since)
     return [dict(row._mapping) for row in connection.execute(query)]

@@ -255,10 +255,14 @@ def has_waiting_lines(connection: Connection, account: str) -> bool:
     return found.first() is not None
 
 
-def run_rows(connection: Connection, account: str | None, limit: int) -> list[dict[str, Any]]:
-    """The latest runs."""
+def run_rows(
+    connection: Connection, account: str | None, limit: int, run_id: int | None = None
+) -> list[dict[str, Any]]:
+    """The latest runs, or one."""
     query = select(*(reconciliations.c[name] for name in _NAMES))
     query = query.order_by(reconciliations.c.id.desc()).limit(limit)
     if account is not None:
         query = query.where(reconciliations.c.account == account)
+    if run_id is not None:
+        query = query.where(reconciliations.c.id == run_id)
     return [dict(row._mapping) for row in connection.execute(query)]

@@ -116,6 +116,7 @@ differences = Table(
         where="refund_id IS NOT NULL AND explained_at IS NULL",
     ),
     partial("ix_differences_line", "statement_id", "line", where="statement_id IS NOT NULL"),
+    partial("ix_differences_run", "run_id", where="run_id IS NOT NULL"),
     Index("ix_differences_found", "account", "found_at"),
 )
 

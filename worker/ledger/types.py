@@ -1,7 +1,7 @@
 """Column types that mean the same on PostgreSQL and SQLite."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Date,
     DateTime,
     Dialect,
     Integer,
@@ -102,3 +103,27 @@ def _any_of_array(element: Any, compiler: Any, **options: Any) -> str:
 def _in_json(element: Any, compiler: Any, **options: Any) -> str:
     column, values = (compiler.process(one, **options) for one in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"
+
+
+class _ShanghaiDay(FunctionElement[date]):
+    """The day of a time by Shanghai's calendar, which has no summer time."""
+
+    inherit_cache = True
+    type = Date()
+
+
+def shanghai_day(at: ColumnElement[datetime]) -> ColumnElement[date]:
+    """The day of a time by Shanghai's calendar."""
+    return _ShanghaiDay(at)
+
+
+@compiles(_ShanghaiDay, "postgresql")
+def _day_by_zone(element: Any, compiler: Any, **options: Any) -> str:
+    (at,) = (compiler.process(one, **options) for one in element.clauses)
+    return f"CAST({at} AT TIME ZONE 'Asia/Shanghai' AS date)"
+
+
+@compiles(_ShanghaiDay, "sqlite")
+def _day_by_offset(element: Any, compiler: Any, **options: Any) -> str:
+    (at,) = (compiler.process(one, **options) for one in element.clauses)
+    return f"date({at}, '+8 hours')"

@@ -38,6 +38,8 @@ class Bill:
     line: Line
     statement: Statement
     now: datetime
+    #: The run that compares it, if one does.
+    run_id: int | None = None
     #: How many lines got which result; what is only on its way to one is not counted.
     counts: Counts = field(default_factory=Counter)
     #: How many more of the bill's lines have which result, and differ in which way.
@@ -110,6 +112,7 @@ def keep_strange(bill: Bill, line: StatementLine, kind: Case, order_id: int | No
         order_id=order_id,
         statement_id=bill.statement.id,
         line=line.number,
+        run_id=bill.run_id,
     )
     bill.keep(found)
 
@@ -127,6 +130,7 @@ def keep_about(bill: Bill, line: StatementLine, kind: Case, ours: Ours) -> None:
         refund_id=ours.id,
         statement_id=bill.statement.id,
         line=line.number,
+        run_id=bill.run_id,
         owned_by=(Case.CONTRADICTED,) if kind is Case.STATE_DIFFERS else (),
     )
     bill.keep(found)
@@ -160,7 +164,7 @@ def digest_of(*marks: object) -> str:
     return hashlib.sha256(json.dumps(marks, ensure_ascii=False).encode()).hexdigest()
 
 
-def missing(line: Line, statement: Statement, one: Unlisted) -> Difference:
+def missing(line: Line, statement: Statement, one: Unlisted, run_id: int | None) -> Difference:
     """What succeeded by the ledger, and stands in no bill that should have it."""
     ours = {"amount": one.amount, "state": SUCCEEDED, "since": one.state_at.isoformat()}
     return Difference(
@@ -176,4 +180,5 @@ def missing(line: Line, statement: Statement, one: Unlisted) -> Difference:
         },
         order_id=one.order_id,
         refund_id=one.id,
+        run_id=run_id,
     )

@@ -1,5 +1,6 @@
 """Inspect: an order's figures beside the provider's, and the order held against the promises."""
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import timedelta
 
@@ -27,7 +28,7 @@ def compare_orders(
     """
     if not asks_figures(line):
         return _compare_kept(runtime, line, run, orders)
-    counts = {"figures": 0, "figures_unanswered": 0, "cases": 0}
+    counts = {"figures": 0, "figures_unanswered": 0, Case.FIGURES_DIFFER.value: 0, "cases": 0}
     for order_id, order_no in orders.items():
         try:
             compared = _asked(runtime, line, order_no)
@@ -43,6 +44,7 @@ def compare_orders(
         counts["figures"] += 1
         if not compared.agree:
             found = _differs(line, run, order_id, order_no, compared)
+            counts[Case.FIGURES_DIFFER] += 1
             counts["cases"] += _keep(runtime, [found])
     return counts
 
@@ -73,7 +75,8 @@ def _compare_kept(
         for order, compared in newer
         if not compared.agree
     ]
-    return {"figures": len(newer), "cases": _keep(runtime, found)}
+    differ = {Case.FIGURES_DIFFER.value: len(found), "cases": _keep(runtime, found)}
+    return {"figures": len(newer)} | differ
 
 
 def _keep(runtime: Runtime, found: list[Difference]) -> int:
@@ -114,8 +117,10 @@ def audit_orders(
     """
     with runtime.ledger.read() as connection:
         suspect = {order_id for order_id, _ in _breaches(runtime, connection, orders)}
-    cases = sum(_keep_breaches(runtime, line, run, order_id) for order_id in suspect)
-    return {"audited": len(orders), "cases": cases}
+    counts = Counter({"audited": len(orders), Case.BREACHED.value: 0, "cases": 0})
+    for order_id in suspect:
+        counts.update(_keep_breaches(runtime, line, run, order_id))
+    return counts
 
 
 def _breaches(
@@ -132,13 +137,14 @@ def _breaches(
     ]
 
 
-def _keep_breaches(runtime: Runtime, line: Line, run: Run, order_id: int) -> int:
+def _keep_breaches(runtime: Runtime, line: Line, run: Run, order_id: int) -> dict[str, int]:
     with runtime.ledger.write() as connection:
         lock_order(connection, order_id)
         now = runtime.ledger.now(connection)
         found = _breaches(runtime, connection, [order_id])
         breaches = [_breach(line, run, order_id, one) for _, one in found]
-        return keep_differences(connection, breaches, now)
+        opened = keep_differences(connection, breaches, now)
+    return {Case.BREACHED.value: len(breaches), "cases": opened}
 
 
 def _breach(line: Line, run: Run, order_id: int, found: Finding) -> Difference:

@@ -23,7 +23,12 @@ Stage = Callable[[Bill, int], int | None]
 
 
 def match_statement(
-    runtime: Runtime, line: Line, statement: Statement, counts: Counts, most: int
+    runtime: Runtime,
+    line: Line,
+    statement: Statement,
+    counts: Counts,
+    most: int,
+    run_id: int | None,
 ) -> int:
     """Compare up to ``most`` chunks of what of a whole bill is not compared; returns how many.
 
@@ -33,7 +38,7 @@ def match_statement(
     Raises:
         ServiceAway: the ledger does not answer; what is committed stays.
     """
-    chunks = partial(_chunks, runtime, line, statement, counts)
+    chunks = partial(_chunks, runtime, line, statement, run_id, counts)
     done = 0
     for stage in (_link_by_number, _link_by_order, look):
         done += chunks(stage, most - done)
@@ -54,24 +59,37 @@ def _waiting(bill: Bill, after: int) -> int | None:
 
 
 def _chunks(
-    runtime: Runtime, line: Line, statement: Statement, counts: Counts, stage: Stage, most: int
+    runtime: Runtime,
+    line: Line,
+    statement: Statement,
+    run_id: int | None,
+    counts: Counts,
+    stage: Stage,
+    most: int,
 ) -> int:
     """Up to ``most`` chunks of a stage; returns how many there were."""
-    done, after = 0, _chunk(runtime, line, statement, counts, stage, 0) if most > 0 else None
+    chunk = partial(_chunk, runtime, line, statement, run_id, counts, stage)
+    done, after = 0, chunk(0) if most > 0 else None
     while after is not None:
         done += 1
-        after = _chunk(runtime, line, statement, counts, stage, after) if done < most else None
+        after = chunk(after) if done < most else None
     return done
 
 
 def _chunk(
-    runtime: Runtime, line: Line, statement: Statement, counts: Counts, stage: Stage, after: int
+    runtime: Runtime,
+    line: Line,
+    statement: Statement,
+    run_id: int | None,
+    counts: Counts,
+    stage: Stage,
+    after: int,
 ) -> int | None:
     """The next lines of a stage; the last one's number, None where there are none."""
     with runtime.ledger.write() as connection:
         locked = lock_statement(connection, statement.id)
         now = runtime.ledger.now(connection)
-        bill = Bill(connection=connection, line=line, statement=locked, now=now)
+        bill = Bill(connection=connection, line=line, statement=locked, now=now, run_id=run_id)
         reached = stage(bill, after)
         bill.flush()
     counts.update(bill.counts)

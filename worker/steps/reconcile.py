@@ -216,7 +216,7 @@ def _is_impatient(line: Line, run: Run, now: datetime) -> bool:
 
 def _match(runtime: Runtime, line: Line, run: Run) -> Step:
     """Compare the account's bills, as far as they are whole and complete."""
-    counts, finished = compare_statements(runtime, line, CHUNKS)
+    counts, finished = compare_statements(runtime, line, CHUNKS, run.id)
     if not finished:
         return Step(counts=counts)
     with runtime.ledger.read() as connection:
@@ -227,10 +227,12 @@ def _match(runtime: Runtime, line: Line, run: Run) -> Step:
     return Step(counts=counts, over=not waits, waits=waits)
 
 
-def compare_statements(runtime: Runtime, line: Line, most: int) -> tuple[Counts, bool]:
+def compare_statements(
+    runtime: Runtime, line: Line, most: int, run_id: int | None = None
+) -> tuple[Counts, bool]:
     """Compare up to ``most`` chunks of lines; once all are, look for what no bill has.
 
-    How many lines got which result, and whether it is finished.
+    How many lines got which result, and whether it is finished. ``run_id`` is the run that does it.
 
     Raises:
         ServiceAway: the ledger does not answer; what is committed stays.
@@ -239,11 +241,11 @@ def compare_statements(runtime: Runtime, line: Line, most: int) -> tuple[Counts,
         found = statements_to_do(connection, line.account.name)
     counts: Counts = Counter()
     for statement in found:
-        most -= match_statement(runtime, line, statement, counts, most)
+        most -= match_statement(runtime, line, statement, counts, most, run_id)
         if most <= 0:
             return counts, False
     for statement in found:
-        look_for_unlisted(runtime, line, statement, counts)
+        look_for_unlisted(runtime, line, statement, counts, run_id)
     return counts, True
 
 

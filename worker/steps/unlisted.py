@@ -22,7 +22,9 @@ from worker.steps.doubts import limits_of, reloaded, stop
 CHUNK: Final = 2000
 
 
-def look_for_unlisted(runtime: Runtime, line: Line, statement: Statement, counts: Counts) -> None:
+def look_for_unlisted(
+    runtime: Runtime, line: Line, statement: Statement, counts: Counts, run_id: int | None
+) -> None:
     """Open a case for what succeeded in a bill's time and is in no bill, once it must be there.
 
     Where that is so of many, the bill is stopped instead: it covers other days than it says.
@@ -40,7 +42,7 @@ def look_for_unlisted(runtime: Runtime, line: Line, statement: Statement, counts
     after = (statement.covers_from, 0)
     while found := _next_unlisted(runtime, statement, after):
         after = (found[-1].state_at, found[-1].id)
-        _keep(runtime, line, statement, found, counts)
+        _keep(runtime, line, statement, found, counts, run_id)
     with runtime.ledger.write() as connection:
         completed = {"completed_at": runtime.ledger.now(connection)}
         update_statement(connection, statement.id, completed)
@@ -66,11 +68,16 @@ def _next_unlisted(
 
 
 def _keep(
-    runtime: Runtime, line: Line, statement: Statement, found: list[Unlisted], counts: Counts
+    runtime: Runtime,
+    line: Line,
+    statement: Statement,
+    found: list[Unlisted],
+    counts: Counts,
+    run_id: int | None,
 ) -> None:
     with runtime.ledger.write() as connection:
         still = still_unlisted(connection, [one.id for one in found])
-        missed = [missing(line, statement, one) for one in found if one.id in still]
+        missed = [missing(line, statement, one, run_id) for one in found if one.id in still]
         now = runtime.ledger.now(connection)
         counts["cases"] += keep_differences(connection, missed, now)
     counts[Case.MISSING] += len(missed)

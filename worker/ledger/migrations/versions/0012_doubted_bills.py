@@ -1,4 +1,4 @@
-"""Bills whose lines differ alike are stopped before a case is opened of each."""
+"""Bills whose lines differ alike are stopped; what a run has found is looked up by it."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,6 +17,14 @@ def upgrade() -> None:
     signs = sa.Column("signs", Json, server_default="{}", nullable=False)
     for column in (signs, sa.Column("doubt", sa.Text()), sa.Column("accepted_at", UtcTime())):
         op.add_column("statements", column)
+    found_by = sa.text("run_id IS NOT NULL")
+    op.create_index(
+        "ix_differences_run",
+        "differences",
+        ["run_id"],
+        postgresql_where=found_by,
+        sqlite_where=found_by,
+    )
     op.drop_index("ix_statement_lines_undone", "statement_lines")
     op.create_index(
         "ix_statement_lines_undone",

@@ -74,8 +74,8 @@ def _undone(statement_id: int, result: Result, after: int) -> Select[Any]:
 
 
 def _kept_of(row: Any) -> KeptLine:
-    names = StatementLine.__slots__
-    line = StatementLine(**{name: row._mapping[name] for name in names})
+    kept = row._mapping
+    line = StatementLine(**{name: kept[name] for name in StatementLine.__slots__})
     return KeptLine(line=line, result=row.result, refund_id=row.refund_id, result_at=row.result_at)
 
 
@@ -167,13 +167,20 @@ _ORDERS: Final = select(orders.c.order_no, orders.c.id).where(
 
 
 def _compared_of(row: Any) -> Compared:
-    values = dict(row._mapping)
-    asked_at = values.pop("asked_at")
-    first_day = values.pop("accepted_at").astimezone(SHANGHAI).date()
-    state_day = values.pop("state_at").astimezone(SHANGHAI).date()
-    state = State(values.pop("state"))
-    ours = Ours(**values, state=state, first_day=first_day, state_day=state_day)
-    return Compared(ours=ours, asked_at=asked_at)
+    ours = Ours(
+        id=row.id,
+        order_id=row.order_id,
+        account=row.account,
+        refund_no=row.refund_no,
+        provider_refund_no=row.provider_refund_no,
+        order_no=row.order_no,
+        amount=row.amount,
+        state=State(row.state),
+        sent=row.sent,
+        first_day=row.accepted_at.astimezone(SHANGHAI).date(),
+        state_day=row.state_at.astimezone(SHANGHAI).date(),
+    )
+    return Compared(ours=ours, asked_at=row.asked_at)
 
 
 def refunds_numbered(

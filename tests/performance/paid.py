@@ -67,16 +67,16 @@ def load(ledger: Ledger, count: int) -> None:
             run(connection, sql.replace("SELECT", numbers, 1), now=NOW)
 
 
-def bill(path: Path, count: int) -> Counter[str]:
+def bill(path: Path, count: int, apart: int = APART) -> Counter[str]:
     """Write the day's bill of as many refunds; the cases that its differences have to open."""
     expected: Counter[str] = Counter()
     with path.open("w") as file:
         file.write(HEAD)
         for number in range(1, count + 1):
-            if number % APART:
+            if number % apart:
                 file.write(line_of(number))
             else:
-                kind, lines = next_kind(number)
+                kind, lines = next_kind(number, number // apart)
                 expected[kind] += 1
                 file.writelines(lines)
     return expected
@@ -89,7 +89,7 @@ def line_of(number: int, order: str = "O", state: str = "ok", more: int = 0) -> 
     return f"R{number},P{number},{order}{number},{amount},{DAY} 12:00:00,{state}\n"
 
 
-def next_kind(number: int) -> tuple[str, list[str]]:
+def next_kind(number: int, turn: int) -> tuple[str, list[str]]:
     """How a refund's line is made to differ: the kind of its case, and the lines."""
     line = line_of(number)
     made = {
@@ -101,4 +101,4 @@ def next_kind(number: int) -> tuple[str, list[str]]:
         "unrecorded": [line, f"X{number},,O{number},0.01,{DAY},ok\n"],
         "not_ours": [line, f"Y{number},,NEVER{number},0.01,{DAY},ok\n"],
     }
-    return list(made.items())[number // APART % len(made)]
+    return list(made.items())[turn % len(made)]

@@ -6,6 +6,7 @@ With ``STATEMENT_LINES=1000000 pytest -s`` it prints what a million takes.
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,30 +97,33 @@ def test_a_comparison_that_is_killed_again_and_again_opens_every_case_once(
     database_url: str, tmp_path: Path
 ) -> None:
     run, path = Watched(tmp_path, database_url, ACCOUNTS), tmp_path / "bill.csv"
-    expected = bill(path, LINES)
+    expected = bill(path, LINES, apart=4)
     with migrated(database_url) as ledger:
         load(ledger, LINES)
-        hit = [kill_at(run, ledger, path, share) for share in (0.0, 0.1, 0.3, 0.6)]
-        assert any(hit), "a quick run is over before it is killed"
+        looked = [kill_once(run, path, lambda: looked_at(ledger) > LINES // 10) for _ in range(2)]
+        opened = kill_once(run, path, lambda: bool(cases(ledger)))
+        assert [*looked, opened] == [True] * 3, "a quick run is over before it is killed"
         assert 0 < sum(cases(ledger).values()) < sum(expected.values())
         run("statement", "import", str(path), "--account=shop")
         assert cases(ledger) == expected
         assert differences(ledger) == sum(expected.values())
-        results = "SELECT count(*) FROM statement_lines WHERE result IN ('new', 'linked')"
+        results = (
+            "SELECT count(*) FROM statement_lines WHERE result IN ('new', 'linked', 'differs')"
+        )
         with ledger.read() as connection:
             assert connection.execute(text(results)).scalar_one() == 0
 
 
-def kill_at(run: Watched, ledger: Ledger, path: Path, share: float) -> bool:
-    """Kill a run once so much of the bill has a result; whether it was still at work."""
+def kill_once(run: Watched, path: Path, reached: Callable[[], bool]) -> bool:
+    """Kill a run once it is so far; whether it was still at work."""
     with run.begun("statement", "import", str(path), "--account=shop") as process:
-        while compared(ledger) <= share * LINES and process.poll() is None:
+        while not reached() and process.poll() is None:
             pass
         process.kill()
     return process.returncode == -signal.SIGKILL
 
 
-def compared(ledger: Ledger) -> int:
+def looked_at(ledger: Ledger) -> int:
     done = "SELECT count(*) FROM statement_lines WHERE result NOT IN ('new', 'linked')"
     with ledger.read() as connection:
         return int(connection.execute(text(done)).scalar_one())

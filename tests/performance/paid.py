@@ -37,8 +37,13 @@ INSERT INTO refunds (id, order_id, account, merchant, refund_no, amount, state, 
   releases, event_seq, attempt, sent, open_sent, known, not_found, provider_refund_no, fingerprint,
   request, accepted_at, state_at)
 SELECT n, n, 'shop', 'quickpay/shop', 'R' || n, 100 + n % 900, 'succeeded', FALSE, FALSE, 2, 1, 1,
-  0, FALSE, 0, 'P' || n, 'f', '{}', :now, :now FROM numbers
+  0, FALSE, 0, 'P' || n, 'f', '{}', :now, AT FROM numbers
 """
+#: One came to its end after the other, a millisecond apart.
+ATS = {
+    "postgresql": "CAST(:now AS timestamptz) + n * interval '1 millisecond'",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', :now, '+' || (n / 1000.0) || ' seconds')",
+}
 EVENT = """
 INSERT INTO events (refund_id, seq, state, at, kind, attempt, detail)
 SELECT n, {seq}, '{state}', :now, 'loaded', {attempt}, CAST('{detail}' AS {json}) FROM numbers
@@ -51,7 +56,8 @@ SELECT n, 1, 'succeeded', 'f', :now, :now FROM numbers
 
 def load(ledger: Ledger, count: int) -> None:
     """So many refunds of so many orders, paid on the day; nothing of them goes on."""
-    on_postgresql = ledger.engine.dialect.name == "postgresql"
+    dialect = ledger.engine.dialect.name
+    on_postgresql = dialect == "postgresql"
     json = "jsonb" if on_postgresql else "text"
     accepted = ACCEPTED.replace("DIGEST", request_digest({}))
     first = {"seq": 1, "state": "queued", "attempt": 0, "detail": accepted, "json": json}
@@ -63,7 +69,8 @@ def load(ledger: Ledger, count: int) -> None:
     with ledger.write() as connection:
         run(connection, f"DROP TRIGGER refunds_begin_queued{' ON refunds' * on_postgresql}")
         insert(connection, "accounts", name="shop", provider="quickpay", merchant="quickpay/shop")
-        for sql in (ORDERS, REFUNDS, EVENT.format(**first), EVENT.format(**last), ATTEMPTS):
+        ended = REFUNDS.replace("AT FROM", f"{ATS[dialect]} FROM")
+        for sql in (ORDERS, ended, EVENT.format(**first), EVENT.format(**last), ATTEMPTS):
             run(connection, sql.replace("SELECT", numbers, 1), now=NOW)
 
 

@@ -140,7 +140,7 @@ def test_an_account_that_was_paused_before_this_was_written_down_can_be_resumed(
 ) -> None:
     engine = create_ledger_engine(database_url)
     with Ledger(engine).write() as connection:
-        command.upgrade(_config(connection), "0010")
+        command.upgrade(_config(connection), "0008")
         for name, paused_at in (("shop", NOW), ("bistro", None)):
             insert(
                 connection,

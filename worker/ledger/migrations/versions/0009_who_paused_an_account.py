@@ -6,8 +6,8 @@ from alembic import op
 from worker.ledger.migrations.kept_guards import create_account_guards
 from worker.ledger.types import Json, RowId, UtcTime
 
-revision = "0011"
-down_revision = "0010"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

@@ -93,4 +93,4 @@ def test_a_refunds_status_shows_its_notifications_and_what_the_provider_says_of_
     assert [one["verdict"] for one in shown["callbacks"]] == ["succeeded"]
     assert shown["events"][-1]["detail"]["callback"] == shown["callbacks"][0]["id"]
     assert (shown["order"]["provider_refunded"], shown["order"]["provider_left"]) == (10, 90)
-    assert "Notifications" in run("status", "R1")
+    assert "The provider's own messages" in run("status", "R1", "--language=en")

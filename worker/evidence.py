@@ -8,7 +8,7 @@ secret wherever it stands, and mobile numbers. Headers are not kept.
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -50,7 +50,7 @@ class Masks:
     #: The same before a value, in text that is not taken to pieces: nothing behind it is kept.
     pairs: re.Pattern[str]
     #: Masked wherever they stand.
-    secrets: frozenset[str]
+    secrets: frozenset[str] = field(repr=False)
 
 
 def masks(personal: Iterable[str], secrets: Iterable[str]) -> Masks:

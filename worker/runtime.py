@@ -71,7 +71,7 @@ class Line:
         provider = self.provider
         personal = provider.personal if isinstance(provider, Personal) else frozenset()
         secrets = provider.secrets if isinstance(provider, Secretive) else frozenset()
-        return masks(personal, secrets)
+        return masks(personal, (one.get_secret_value() for one in secrets))
 
     @cached_property
     def tokened(self) -> Tokened | None:

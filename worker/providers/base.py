@@ -106,7 +106,7 @@ class Personal(Protocol):
 class Secretive(Protocol):
     """A provider that says what is secret of its account, so that no record of a call holds it."""
 
-    secrets: frozenset[str]
+    secrets: frozenset[SecretStr]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,11 +209,11 @@ def read_options(account: Account, model: type[OwnOptions]) -> OwnOptions:
         raise ConfigError(explain(f"accounts.{account.name}", error)) from None
 
 
-def secrets_of(options: Options) -> frozenset[str]:
+def secrets_of(options: Options) -> frozenset[SecretStr]:
     """The secret texts among an account's own settings."""
     values = [value for _, value in options]
     values += [inner for value in values if isinstance(value, dict) for inner in value.values()]
-    return frozenset(one.get_secret_value() for one in values if isinstance(one, SecretStr))
+    return frozenset(one for one in values if isinstance(one, SecretStr))
 
 
 def model_problems(where: str, model: type[BaseModel], value: Any) -> list[str]:

@@ -218,3 +218,4 @@ def test_a_run_goes_on_without_a_bill_that_is_stopped(shop: Shop, read: Read) ->
             break
     assert advanced.ended
     assert advanced.run.counts.get("cases", 0) == 0
+    assert advanced.run.counts["stopped"] == 1

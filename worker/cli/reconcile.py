@@ -25,7 +25,7 @@ def reconcile(
     order: Annotated[str | None, typer.Option(help="Only this order, over all time.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Reconcile a day with its provider and bills; exit code 1 if it opened a case."""
+    """Reconcile a day with its provider and bills; exit code 1: it opened a case, a bill waits."""
     if order is not None and (account is None or day is not None):
         fail("--order needs --account, and no --day", EXIT_USAGE)
     runtime = build_runtime(load_settings())
@@ -34,7 +34,7 @@ def reconcile(
     opened = 0
     for name, run_id in runs:
         run = _advance(runtime, name, run_id, as_json).run
-        opened += run.counts.get("cases", 0)
+        opened += run.counts.get("cases", 0) + run.counts.get("stopped", 0)
         if as_json:
             print_json({"run": run.id, "account": name, "since": run.since, "counts": run.counts})
     if opened:

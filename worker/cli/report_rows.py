@@ -26,6 +26,7 @@ def run_row(row: dict[str, Any]) -> dict[str, Any]:
         "figures": counts.get("figures", 0),
         "agreed": counts.get("agreed", 0),
         "differ": differ,
+        "stopped": counts.get("stopped", 0),
         "explained": counts.get("explained", 0),
         "audited": counts.get("audited", 0),
         "cases": counts.get("cases", 0),

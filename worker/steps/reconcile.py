@@ -222,8 +222,11 @@ def _match(runtime: Runtime, line: Line, run: Run) -> Step:
     with runtime.ledger.read() as connection:
         now = runtime.ledger.now(connection)
         waiting = ledger_of.has_waiting_lines(connection, line.account.name)
+        stopped = sum(one.stopped for one in statements_to_do(connection, line.account.name))
     settles = timedelta(seconds=2 * line.account.total_timeout_s + WORK_S)
     waits = waiting and line.account.query and now - run.phase_at < settles
+    if stopped and not waits:
+        counts["stopped"] = stopped
     return Step(counts=counts, over=not waits, waits=waits)
 
 

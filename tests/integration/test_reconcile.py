@@ -198,6 +198,23 @@ class TestFindings:
         assert cases(shop) == ["figures_differ"]
         assert shop.value("SELECT subject FROM cases") == f"order {number}"
 
+    def test_figures_that_answers_have_left_count_once_they_are_newer_than_our_change(
+        self, shop: Shop
+    ) -> None:
+        executed(shop)
+        poll(shop.runtime)
+        left = "UPDATE orders SET provider_refunded = 70, provider_left = 30, figures_at = :at"
+        shop.execute(left, at=NOW)
+        assert reconcile(shop).counts["figures"] == 0
+        shop.execute(left, at=shop.clock.now)
+        for opened in (1, 0):
+            counts = reconcile(shop).counts
+            assert (counts["figures"], counts["figures_differ"]) == (1, 1)
+            assert counts["cases"] == opened
+        shop.execute("UPDATE orders SET provider_refunded = 10, provider_left = 90")
+        assert reconcile(shop).counts["figures_differ"] == 0
+        assert cases(shop) == ["figures_differ"]
+
     def test_a_breach_opens_one_case(self, shop: Shop) -> None:
         executed(shop)
         poll(shop.runtime)

@@ -235,7 +235,12 @@ def kept_figures(
 ) -> list[tuple[Order, datetime]]:
     """Those of the orders that have a provider's figures; when a refund of it changed last."""
     rows = connection.execute(_KEPT_FIGURES, {"ids": sorted(order_ids)})
-    return [(order_of(row._mapping), row.changed_at) for row in rows]
+    return [_with_change(dict(row._mapping)) for row in rows]
+
+
+def _with_change(values: dict[str, Any]) -> tuple[Order, datetime]:
+    changed_at: datetime = values.pop("changed_at")
+    return order_of(values), changed_at
 
 
 def has_waiting_lines(connection: Connection, account: str) -> bool:

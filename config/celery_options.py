@@ -12,6 +12,7 @@ TASK_POLL: Final = "refunds.poll"
 TASK_SWEEP: Final = "refunds.sweep"
 TASK_ANNOUNCE: Final = "refunds.announce"
 TASK_RECONCILE: Final = "refunds.reconcile"
+TASK_KEEPING: Final = "refunds.keeping"
 
 QUEUE_SUBMIT: Final = "refunds.submit"
 QUEUE_POLL: Final = "refunds.poll"
@@ -24,6 +25,8 @@ VISIBILITY_TIMEOUT_S: Final = 300
 TICK_S: Final = 1.0
 #: Reconciliation's: it works on what is due about so long at a time.
 RECONCILE_TICK_S: Final = 10.0
+#: Housekeeping's, which takes a batch of what is due.
+KEEPING_TICK_S: Final = 30.0
 #: So that they do not pile up without end where nobody works. It is compared with the worker's own
 #: clock: one that is ahead of beat's by more would take every tick for stale.
 STALE_S: Final = 60.0
@@ -33,7 +36,7 @@ PUBLISH_TIMEOUT_S: Final = 5
 CONCURRENCY: Final = 32
 
 #: In ``tasks``.
-TASK_MODULES: Final = ("intake", "submit", "poll", "announce", "reconcile")
+TASK_MODULES: Final = ("intake", "submit", "poll", "announce", "reconcile", "keeping")
 
 
 def celery_options(broker_url: str) -> dict[str, Any]:
@@ -50,6 +53,7 @@ def celery_options(broker_url: str) -> dict[str, Any]:
             TASK_LOOK: {"queue": QUEUE_POLL},
             TASK_POLL: {"queue": QUEUE_POLL},
             TASK_RECONCILE: {"queue": QUEUE_POLL},
+            TASK_KEEPING: {"queue": QUEUE_POLL},
             TASK_ANNOUNCE: {"queue": QUEUE_ANNOUNCE},
         },
         "task_serializer": "json",
@@ -105,7 +109,7 @@ def _transport_options(broker_url: str) -> dict[str, Any]:
 
 def _beat_schedule() -> dict[str, dict[str, Any]]:
     ticks = dict.fromkeys((TASK_LOOK, TASK_SWEEP, TASK_ANNOUNCE), TICK_S)
-    ticks[TASK_RECONCILE] = RECONCILE_TICK_S
+    ticks |= {TASK_RECONCILE: RECONCILE_TICK_S, TASK_KEEPING: KEEPING_TICK_S}
     return {
         name: {"task": name, "schedule": seconds, "options": {"expires": STALE_S}}
         for name, seconds in ticks.items()

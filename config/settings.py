@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from config.errors import BrokerNotStarted, ConfigError, said
+from config.personal_keys import read_keys
 from config.rates import one_rate
 
 #: Where ``refundry up`` notes the URL of the broker that it embeds.
@@ -54,6 +55,12 @@ class Settings(BaseSettings):
     flower_port: int | None = Field(default=None, ge=1, le=65535)
     #: ``user:password`` that Flower asks for; open on loopback where absent.
     flower_auth: SecretStr | None = None
+    #: What personal data is encrypted with, the newest first; commas stand between them.
+    personal_keys: SecretStr = SecretStr("")
+    #: How long it is kept after its refund has become final, in days.
+    personal_days: float = Field(default=7, ge=0, le=3660, allow_inf_nan=False)
+    #: How many days after a refund's end its events and attempts are archived; never where absent.
+    keep_days: float | None = Field(default=None, ge=1, le=36_600, allow_inf_nan=False)
 
     @field_validator("flower_auth")
     @classmethod
@@ -176,6 +183,14 @@ class Settings(BaseSettings):
         except OSError as error:
             raise ConfigError(f"REFUNDRY_DATABASE_PASSWORD_FILE: {error}") from None
         return make_url(url).set(password=password).render_as_string(hide_password=False)
+
+    def seal_keys(self) -> tuple[SecretStr, ...]:
+        """The keys that personal data is encrypted with, the newest first; none where none is set.
+
+        Raises:
+            ConfigError: one cannot be read, or is no key.
+        """
+        return read_keys(self.personal_keys.get_secret_value())
 
     def _database_url(self) -> str:
         url = self.database_url.get_secret_value()

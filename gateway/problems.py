@@ -25,6 +25,7 @@ _STATUS_OF: Final = {
     "not_found": 404,
     "unknown_account": 404,
     "no_notifications": 404,
+    "personal_key": 503,
 }
 #: What the framework refuses: the code, and what to do.
 _OF_FRAMEWORK: Final = {
@@ -92,7 +93,8 @@ def of_refusal(refusal: Refused) -> Problem:
     """What a step's refusal is by HTTP."""
     status = _STATUS_OF.get(refusal.code, 409)
     detail = _INSTEAD.get(refusal.code, str(refusal))
-    return Problem(status, refusal.code, detail, problems=refusal.problems)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
+    return Problem(status, refusal.code, detail, headers=headers, problems=refusal.problems)
 
 
 def away() -> Problem:

@@ -75,7 +75,7 @@ SECRET = re.compile(
 #: Not secret; what the database finds by a digest is compared again.
 COMPARED_OPENLY = (
     "config/settings.py: url != settings.broker_url.get_secret_value()",
-    "worker/audit.py: request_digest(refund.row['request']) != accepted.get('request')",
+    "worker/audit.py: request_digest(refund.row['request']) != content.get('request')",
     "worker/ledger/api_tokens.py: api_tokens.c.digest == digest",
     "worker/ledger/api_tokens.py: api_tokens.c.name == name",
     "worker/ledger/statements.py: statements.c.digest == digest",

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from refundry import State
+from worker.audit_archive import archived_whole
 from worker.audit_hands import Weight, settled_by_two, weight
 from worker.ledger.query_first import Mode
 from worker.ledger.rows import is_uncleared
@@ -20,6 +21,7 @@ from worker.refund import (
     FAILED,
     PENDING,
     QUEUED,
+    SEALED,
     SUCCEEDED,
     TRANSITIONS,
     UNKNOWN,
@@ -145,6 +147,7 @@ def _refund_breaches(refund: WholeRefund) -> Iterator[Breach]:
         _asked_first,
         _evidence,
         settled_by_two,
+        archived_whole,
         _told,
         _owned,
     )
@@ -163,7 +166,9 @@ def _numbers(refund: WholeRefund) -> Iterator[Breach]:
             yield "I7", f"{name} is {refund.row[name]} but {accepted.get(name)} was accepted"
     if refund.row["marketing_amount"] != accepted.get("marketing_amount", 0):
         yield "I7", f"marketing_amount is {refund.row['marketing_amount']}, not as accepted"
-    if request_digest(refund.row["request"]) != accepted.get("request"):
+    sealed = [one["detail"] for one in refund.events if one["kind"] == SEALED]
+    content = (sealed or [accepted])[-1]
+    if request_digest(refund.row["request"]) != content.get("request"):
         yield "I10", "its request is not the one that was accepted"
     for attempt in refund.attempts:
         if attempt["fingerprint"] != refund.row["fingerprint"]:

@@ -63,6 +63,7 @@ CASE_RULES: Final[dict[Case, CaseRule]] = {
     Case.UNASKABLE: _DAY,
     Case.MISMATCHED: _URGENT,
     Case.LIMIT: _DAY,
+    Case.SEALED: _URGENT,
     Case.UNANNOUNCED: CaseRule(within=24 * _HOUR, settles=False),
     Case.LOST_INTENT: _URGENT,
     Case.APPROVAL: _URGENT,

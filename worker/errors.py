@@ -10,6 +10,7 @@ RefundryError
 │   ├── Forged        not signed by whom it says it is from
 │   └── Foreign       rightly signed, for another merchant
 ├── LostCommits       the ledger does not have what was committed to it
+├── CannotOpen        personal data is sealed and cannot be opened here
 ├── WrongFile         a file is not what it should be
 ├── Raced             another intake was first; look again
 ├── NotTaken          a receiver answered an announcement and did not take it
@@ -81,6 +82,10 @@ class Foreign(NoAnswer):
     """Raised when a message is rightly signed and is another merchant's."""
 
     code = "another_merchant"
+
+
+class CannotOpen(RefundryError):
+    """Raised when sealed personal data cannot be opened: its key is missing, or it is not whole."""
 
 
 class WrongFile(RefundryError):

@@ -80,6 +80,8 @@ class Attempt(StrEnum):
 CLOSED: Final = frozenset({Attempt.NEVER_SENT, Attempt.BUSY, Attempt.REJECTED})
 #: An attempt that does not count against ``attempts_max``.
 UNCOUNTED: Final = frozenset({Attempt.NEVER_SENT, Attempt.BUSY})
+#: The event of a refund whose request had personal data in clear, and has it under seal now.
+SEALED: Final = "sealed"
 #: The event of a refund that waits for the merchant's balance at its provider to be filled up.
 WAITING_FOR_FUNDS: Final = "waiting_for_funds"
 
@@ -95,6 +97,7 @@ class Case(StrEnum):
     UNASKABLE = "unaskable"  # unknown, and neither query nor callback
     MISMATCHED = "mismatched"  # the provider's own message names another order or amount
     LIMIT = "limit"  # a provider's limit that fails after intake
+    SEALED = "sealed"  # its personal data cannot be opened, so that it cannot be sent
     UNANNOUNCED = "unannounced"  # an announcement that cannot be delivered
     LOST_INTENT = "lost_intent"  # the provider knows what the restored ledger has not sent
     APPROVAL = "approval"  # a large refund is not sent before a second person has approved it

@@ -34,6 +34,7 @@ from worker.providers.base import (
 from worker.providers.http import Wire
 from worker.rate_limits import RateLimits
 from worker.refund import Rules
+from worker.seals import Seals
 
 #: Questions a process asks at once, over all accounts.
 ASKERS: Final = 16
@@ -69,9 +70,8 @@ class Line:
     def masks(self) -> Masks:
         """What is masked of what is kept of its calls and their answers."""
         provider = self.provider
-        personal = provider.personal if isinstance(provider, Personal) else frozenset()
         secrets = provider.secrets if isinstance(provider, Secretive) else frozenset()
-        return masks(personal, (one.get_secret_value() for one in secrets))
+        return masks(self.personal, (one.get_secret_value() for one in secrets))
 
     @cached_property
     def tokened(self) -> Tokened | None:
@@ -82,6 +82,11 @@ class Line:
     def markets(self) -> Markets | None:
         """The provider, where a merchant's marketing may bear a part of a refund."""
         return self.provider if isinstance(self.provider, Markets) else None
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        """The provider's fields that say who a person is."""
+        return self.provider.personal if isinstance(self.provider, Personal) else frozenset()
 
     @cached_property
     def hears(self) -> bool:
@@ -108,6 +113,12 @@ class Runtime:
     couriers: Couriers = field(default_factory=Couriers)
     #: Where what its threads write at one time is put together.
     lanes: Lanes = field(default_factory=Lanes)
+    #: What personal data is encrypted with.
+    seals: Seals = field(default_factory=Seals)
+    #: How long it is kept once its refund is final.
+    personal_for: timedelta = timedelta(days=7)
+    #: How long a final refund's events and attempts are kept from the archive; None: for ever.
+    hot_for: timedelta | None = None
 
     def line(self, account: str) -> Line:
         """The account's line.
@@ -134,9 +145,7 @@ class Runtime:
     @cached_property
     def personal_names(self) -> frozenset[str]:
         """The fields of any account's provider that say who a person is."""
-        providers = (line.provider for line in self.lines.values())
-        named = (one.personal for one in providers if isinstance(one, Personal))
-        return frozenset().union(*named)
+        return frozenset().union(*(line.personal for line in self.lines.values()))
 
     @property
     def longest_lease_s(self) -> float:
@@ -211,6 +220,9 @@ def open_runtime(settings: Settings) -> Runtime:
         limits=RateLimits(settings.redis()),
         tokens=Tokens(settings.redis()),
         askers=ThreadPoolExecutor(ASKERS, thread_name_prefix="asker"),
+        seals=Seals([key.get_secret_value() for key in settings.seal_keys()]),
+        personal_for=timedelta(days=settings.personal_days),
+        hot_for=None if settings.keep_days is None else timedelta(days=settings.keep_days),
     )
 
 

@@ -16,6 +16,7 @@ from tests.e2e.stack import PROVIDERS, Job, Stack, running
 from tests.receiver import SECRET, Receiver
 from tests.simulator.harness import BAOFU_KEYS, GAT_SECRET, KEY
 from worker.ledger.tables import metadata
+from worker.seals import new_key
 
 FLOWER_PASSWORD = "PLANTED-FLOWER-PASSWORD"
 DATABASE_PASSWORD = "PLANTED-DATABASE-PASSWORD"
@@ -23,6 +24,8 @@ DATABASE_PASSWORD = "PLANTED-DATABASE-PASSWORD"
 PRIVATE_KEY = (BAOFU_KEYS / "merchant.pem").read_text().splitlines()[9]
 #: Says who a person is; the gateway alone takes it.
 PERSON = "PLANTED-RECIPIENT"
+#: What that is encrypted with.
+PERSONAL_KEY = new_key()
 #: The secrets' own places: Valkey's file has tokens and what producers send in their messages; one
 #: file has Flower's password.
 OWN_PLACES = {"valkey": {"token", "person", "receiver"}, "flower_config.py": {"flower"}}
@@ -48,7 +51,11 @@ def stack(
         'announce_secret = "file:announce.secret"\n'
     )
     notify = {name: f'notify_url = "{{gateway}}/callbacks/{name}"\n' for name in ("hk", "bf", "ga")}
-    environment = {"REFUNDRY_FLOWER_AUTH": f"ops:{FLOWER_PASSWORD}"}
+    (folder / "personal.key").write_text(PERSONAL_KEY)
+    environment = {
+        "REFUNDRY_FLOWER_AUTH": f"ops:{FLOWER_PASSWORD}",
+        "REFUNDRY_PERSONAL_KEYS": f"file:{folder / 'personal.key'}",
+    }
     url_text = url.render_as_string(hide_password=False)
     with running(folder, url_text, settings, environment, notify) as one:
         yield one
@@ -162,7 +169,7 @@ def test_nothing_secret_is_in_any_log_event_page_error_or_argument(
     jobs = troubled(stack, receiver)
     stack.produce(jobs)
     refusals(stack, token)
-    by_http = stack.job("ga", "HTTP", 100)
+    by_http = stack.job("ga", "HTTP", 100, extra={"recipientName": PERSON})
     assert api(stack, token, "POST", "/refunds", by_http).status_code == 202
     stack.compare_with_the_book([*jobs, by_http])
     eventually(lambda: receiver.events(jobs[-1]["refund_no"])[-1:] == ["final"], "told by URL")
@@ -177,6 +184,7 @@ def test_nothing_secret_is_in_any_log_event_page_error_or_argument(
         "database": DATABASE_PASSWORD,
         "gateway": token,
         "person": PERSON,
+        "personal key": PERSONAL_KEY,
         "receiver": "HUNTER2",
     }
     found = [

@@ -27,6 +27,7 @@ from worker.announcing.couriers import COURIERS
 from worker.app import app
 from worker.errors import Refused
 from worker.ledger.engine import Ledger, create_ledger_engine
+from worker.steps.archive import archive
 from worker.steps.command import cancel_refund
 from worker.steps.intake import accept
 from worker.steps.notify import take_notification
@@ -148,6 +149,10 @@ class Work:
         assert taken.accepted
         if taken.wake is not None:
             wake([taken.wake])
+
+    def archive(self) -> None:
+        """As a tick does it, of all that is final."""
+        archive(self._runtime, timedelta(0))
 
     def lose_messages(self) -> None:
         """The broker forgets what workers were to do."""

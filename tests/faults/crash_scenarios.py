@@ -85,6 +85,7 @@ POLL: Final[Step] = ("poll", {})
 SWEEP: Final[Step] = ("sweep", {})
 LOOK: Final[Step] = ("look", {})
 ANNOUNCE: Final[Step] = ("announce", {})
+ARCHIVE: Final[Step] = ("archive", {})
 CANCEL: Final[Step] = ("cancel", {"refund_no": "{1}"})
 RESUBMIT: Final[Step] = (
     "resubmit",
@@ -180,6 +181,13 @@ SCENARIOS: Final = (
         cut=(ANNOUNCE, ANNOUNCE),
         may_pause=False,
         sees={"commit: ": 4, "send: body to /told": 2, "answer": 2},
+    ),
+    Scenario(
+        name="archive",
+        before=(*_FINAL, ANNOUNCE, ANNOUNCE, _wait(31 * 86_400), POLL),
+        cut=(ARCHIVE, ARCHIVE),
+        may_pause=False,
+        sees={"commit: insert archived_events": 1},
     ),
     Scenario(
         name="cancel",

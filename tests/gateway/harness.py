@@ -37,8 +37,14 @@ provider = "hkrt"
 base_url = "http://127.0.0.1:9/hk"
 access_id = "cpostest"
 access_key = "123456789ABCDEF"
+
+[accounts.ga]
+provider = "guanaitong"
+base_url = "http://127.0.0.1:9/gat"
+appid = "10000001"
+appsecret = "s"
 """
-KNOWN: Final = ("shop", "till", "hk")
+KNOWN: Final = ("shop", "till", "hk", "ga")
 PATIENCE_S: Final = 30.0
 
 

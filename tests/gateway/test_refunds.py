@@ -1,5 +1,6 @@
 """Refunds by HTTP: asked for, seen, canceled; whoever asks, and however often."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from sqlalchemy import text
 from refundry import RefundRequest
 from tests.gateway.harness import Gateway, job, problem
 from tests.integration.builders import race
+from worker.ledger.engine import Ledger
+from worker.seals import new_key
 
 Names = dict[str, Any]
 
@@ -90,6 +93,25 @@ def test_a_refusal_is_recorded_without_what_may_be_personal_and_not_announced(
     assert rows(gateway, "SELECT id FROM announcements WHERE event = 'refused'") == []
     assert "ZhangSan" not in gateway.log()
     assert "13800000000" not in gateway.log()
+
+
+def test_who_a_person_is_waits_for_a_key_and_is_then_taken_encrypted(
+    gateway: Gateway, own_ledger: Ledger, valkey: str, tmp_path: Path, names: Names
+) -> None:
+    numbers = {name: f"10000001{number}" for name, number in names.items()}
+    wanted = job(**numbers, account="ga", reason="r", extra={"recipientName": "ZhangSan"})
+    answer = gateway.post("/refunds", wanted)
+    problem(answer, 503, "personal_key")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "ZhangSan" not in refused(gateway, numbers["refund_no"])[0].job
+    with Gateway(tmp_path, own_ledger, valkey, REFUNDRY_PERSONAL_KEYS=new_key()) as keyed:
+        assert keyed.post("/refunds", wanted).status_code == 202
+        assert keyed.post("/refunds", wanted).json()["repeated"]
+        other = wanted | {"extra": {"recipientName": "LiSi"}}
+        problem(keyed.post("/refunds", other), 409, "number_used")
+        for table in ("refunds", "events", "personal_data", "refused_jobs"):
+            assert "ZhangSan" not in str(rows(keyed, f"SELECT * FROM {table}"))
+        assert "ZhangSan" not in keyed.log()
 
 
 def test_one_that_was_refused_is_not_found_and_says_why(gateway: Gateway, names: Names) -> None:

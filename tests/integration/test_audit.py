@@ -22,6 +22,13 @@ UNGUARD = {
     "sqlite": [
         "DROP TRIGGER events_no_update",
         "DROP TRIGGER events_no_delete",
+        "DROP TRIGGER attempts_no_delete",
+        *(f"DROP TRIGGER archived_{of}_copies" for of in ("events", "attempts")),
+        *(
+            f"DROP TRIGGER {of}_no_{action}"
+            for of in ("archived_events", "archived_attempts", "archives")
+            for action in ("update", "delete")
+        ),
         "DROP TRIGGER refunds_legal_transition",
         "DROP TRIGGER refunds_settled_by_two",
         "DROP TRIGGER events_settled_by_two",

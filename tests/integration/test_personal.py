@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib
 import json
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.simulator.harness import APPID
 from worker.errors import Refused, ServiceAway
 from worker.ledger.engine import Ledger
 from worker.personal import masked, personal_in
+from worker.seals import Seals, new_key
 from worker.steps.intake import accept
 from worker.steps.refuse import refuse
 
@@ -80,7 +82,7 @@ def test_a_task_with_personal_data_is_refused_and_masked(
 
 
 def test_the_gateway_may_pass_personal_data_on(shop: Shop) -> None:
-    accept(shop.runtime, shop.job(extra=PERSON))
+    accept(replace(shop.runtime, seals=Seals([new_key()])), shop.job(extra=PERSON))
     assert shop.value("SELECT count(*) FROM refunds") == 1
 
 

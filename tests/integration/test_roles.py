@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ from tests.integration.notifications import (
 )
 from tests.integration.test_audit import FATES
 from tests.integration.test_settlements import LI, WANG, case_of
-from tests.simulator.harness import Sim
+from tests.providers.harness import OWN_OPTIONS
+from tests.simulator.harness import APPID, Sim
 from worker.cli import app
 from worker.errors import ServiceAway
 from worker.importing.files import copied
@@ -42,13 +44,16 @@ from worker.ledger.import_rows import result_rows
 from worker.ledger.roles import GATEWAY, OPERATOR, READER, WORKER
 from worker.ledger.tables import metadata
 from worker.refund import Outcome, Verdict
-from worker.steps import import_commands
+from worker.seals import Seals, new_key
+from worker.steps import import_commands, keeping
 from worker.steps.announce import announce
+from worker.steps.archive import archive
 from worker.steps.cases import ask, close, note
 from worker.steps.command import cancel_refund, pause, resubmit_refund, resume
 from worker.steps.holds import hold_order, release_by_hand, release_order
 from worker.steps.import_files import load
 from worker.steps.imports import take_next
+from worker.steps.look import Seen, look
 from worker.steps.poll import poll
 from worker.steps.settle import settle
 from worker.steps.settlements import approve, propose
@@ -62,12 +67,16 @@ HIDDEN = {
     "announcements": {"target", "payload"},
     "api_tokens": {"name", "digest", "accounts", "created_at", "revoked_at"},
     "account_entries": {"reason", "detail"},
+    "archived_attempts": {"fingerprint", "message", "request", "answer"},
+    "archived_events": {"detail"},
+    "archives": {"digest"},
     "attempts": {"fingerprint", "message", "request", "answer"},
     "callbacks": {"digest", "content_type", "body"},
     "approvals": {"reason"},
     "case_entries": {"reason", "detail"},
     "cases": {"evidence"},
     "differences": {"digest"},
+    "personal_data": {"key_id", "sealed", "digest"},
     "proposals": {"evidence"},
     "reconciliations": {"claimed_until"},
     "statements": {"digest", "layout"},
@@ -249,6 +258,78 @@ def test_raw_sql_in_a_workers_name_settles_nothing(roles: Roles, make_shop: Make
     assert shop.state() is State.UNKNOWN
 
 
+#: Tables of one's own that are found before the ledger's; anybody may make some.
+SHADOWS = {
+    "a settlement": (
+        "CREATE TEMP TABLE proposals AS SELECT 1 AS id, 1 AS refund_id, 3 AS event_seq,"
+        " 'succeeded' AS state",
+        "CREATE TEMP TABLE approvals AS SELECT 1 AS proposal_id",
+        "INSERT INTO events VALUES (1, 4, 'succeeded', now(), 'settled', 1, '{}')",
+        "second person",
+    ),
+    "a copy of what is open": (
+        "CREATE TEMP TABLE refunds AS SELECT 1 AS id, 9 AS event_seq, 'failed' AS state",
+        "INSERT INTO archived_events SELECT * FROM events",
+        "SELECT refundry_let_go(ARRAY[1])",
+        "takes copies",
+    ),
+    "events that no archive has": (
+        "CREATE TEMP TABLE archived_events AS SELECT * FROM events",
+        "SELECT 1",
+        "SELECT refundry_let_go(ARRAY[1])",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SHADOWS)
+def test_a_workers_temporary_tables_stand_for_none_of_the_ledgers(
+    what: str, roles: Roles, make_shop: MakeShop
+) -> None:
+    shop = make_shop(roles.worker)
+    lost_attempt(shop)
+    events = shop.value("SELECT count(*) FROM events")
+    *statements, said = SHADOWS[what]
+    if said:
+        with pytest.raises(DBAPIError, match=said):
+            run(roles.worker, *statements)
+    else:
+        run(roles.worker, *statements)
+    assert shop.value("SELECT count(*) FROM public.events") == events
+    assert shop.state() is State.UNKNOWN
+
+
+def test_a_worker_archives_what_is_old_and_can_delete_nothing_else(
+    roles: Roles, make_shop: MakeShop
+) -> None:
+    """The gateway goes on with what is archived: it reads it, and a notification contradicts it."""
+    shop = make_shop(roles.worker, shop=hkrt_account(query=False))
+    sent(shop, Verdict.REJECTED, order_no="O1", refund_no="R1")
+    sent(shop, Verdict.PENDING, order_no="O2", refund_no="R2")
+    shop.wait(timedelta(days=400))
+    assert archive(shop.runtime, timedelta(days=1)) == 1
+    for statement in (
+        "DELETE FROM events",
+        "DELETE FROM archived_events",
+        "UPDATE archives SET digest = 'x'",
+    ):
+        assert error_of(roles.worker, statement) == "42501", statement
+    assert error_of(roles.gateway, "SELECT refundry_let_go(ARRAY[1])") == "42501"
+    assert error_of(roles.reader, "SELECT refundry_let_go(ARRAY[1])") == "42501"
+    events = shop.value("SELECT count(*) FROM events")
+    run(roles.worker, "SELECT refundry_let_go(ARRAY[1, 2])")
+    assert shop.value("SELECT count(*) FROM events") == events
+    gateway = make_shop(roles.gateway, shop=hkrt_account(query=False))
+    seen = look(gateway.runtime.ledger, "shop", "R1")
+    assert isinstance(seen, Seen)
+    assert [row["status"] for row in seen.attempts] == ["rejected"]
+    assert take(gateway, notification(EXECUTED)).accepted
+    assert gateway.value("SELECT kind FROM cases") == "contradicted"
+    assert [one for one in shop.audit() if not one.warning] == []
+    operator = make_shop(roles.operator, shop=hkrt_account(query=False))
+    assert archive(operator.runtime, timedelta(days=1)) == 0
+
+
 def lost_attempt(shop: Shop) -> int:
     """A refund whose attempt got no answer; its id."""
     intent = shop.claim(shop.accept().order_id)
@@ -312,6 +393,34 @@ def test_the_gateway_serves_under_its_own_role(roles: Roles, tmp_path: Path, val
         assert gateway.post("/refunds/shop/R1/cancel").status_code == 200
         assert gateway.post("/callbacks/hk", {"no": "notification"}).status_code == 400
         assert "ledger.forbidden" not in gateway.log()
+
+
+def test_only_who_sends_a_refund_reads_what_it_says_of_a_person(
+    roles: Roles, make_shop: MakeShop, sim: Sim, number: str
+) -> None:
+    """The gateway takes it in and knows it again, a worker sends it, an operator purges it."""
+    own = {"provider": "guanaitong", "base_url": f"{sim.url}/gat"} | OWN_OPTIONS["guanaitong"]
+    old, new = new_key(), new_key()
+    gateway, worker, desk = (
+        make_shop(ledger, shop=own) for ledger in (roles.gateway, roles.worker, roles.operator)
+    )
+    for shop, keys in ((gateway, [old]), (worker, [new, old]), (desk, [new, old])):
+        shop.runtime = replace(shop.runtime, seals=Seals(keys))
+        named = {"order_no": f"{APPID}O{number}", "refund_no": f"{APPID}R{number}"}
+        shop.usual |= {**named, "reason": "r", "extra": {"recipientName": "PLANTED"}}
+    order_id = gateway.accept().order_id
+    assert gateway.accept().repeated
+    for ledger in (roles.gateway, roles.operator, roles.reader):
+        assert error_of(ledger, "SELECT sealed FROM personal_data") == "42501"
+    assert error_of(roles.gateway, "UPDATE personal_data SET purged_at = now()") == "42501"
+    assert keeping.tidy(worker.runtime).sealed_anew == 1
+    submit(worker.runtime, order_id)
+    assert worker.state(f"{APPID}R{number}") is State.SUCCEEDED
+    worker.runtime = replace(worker.runtime, personal_for=timedelta(0))
+    gateway.accept(order_no=f"{APPID}P{number}", refund_no=f"{APPID}S{number}")
+    cancel_refund(gateway.runtime, "shop", f"{APPID}S{number}")
+    assert keeping.purge(desk.runtime, timedelta(0), limit=1) == 1
+    assert keeping.tidy(worker.runtime).purged == 1
 
 
 def test_nobody_but_the_owner_changes_the_schema_or_what_was_written_down(roles: Roles) -> None:

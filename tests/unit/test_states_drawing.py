@@ -22,6 +22,7 @@ from worker.decisions import (
     settle,
 )
 from worker.refund import (
+    SEALED,
     TRANSITIONS,
     Attempt,
     Case,
@@ -53,7 +54,7 @@ def test_every_kind_of_case_is_explained() -> None:
 
 def test_every_event_that_a_decision_can_leave_is_explained() -> None:
     listed = STATES.read_text(encoding="utf-8").partition("\n## Events\n")[2].partition("\n- ")[2]
-    assert set(re.findall(r"`(\w+)`", listed)) == {"accepted", *left_by_decisions()}
+    assert set(re.findall(r"`(\w+)`", listed)) == {"accepted", SEALED, *left_by_decisions()}
 
 
 def left_by_decisions() -> set[str]:

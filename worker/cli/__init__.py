@@ -7,6 +7,7 @@ import typer
 
 from config.logs import configure_logging
 from worker.cli import operations, refunds
+from worker.cli.archive import archive
 from worker.cli.callbacks import callback_commands
 from worker.cli.cases import case_commands
 from worker.cli.demo import demo
@@ -14,6 +15,7 @@ from worker.cli.doctor import doctor
 from worker.cli.figures import figures
 from worker.cli.imports import import_commands
 from worker.cli.output import EXIT_USAGE, fail
+from worker.cli.personal import personal_commands
 from worker.cli.problems import explained
 from worker.cli.query_first import query_first_commands
 from worker.cli.reconcile import reconcile
@@ -40,6 +42,7 @@ app.command("resubmit")(refunds.resubmit)
 app.command("cancel")(refunds.cancel)
 app.command("accounts")(operations.list_accounts)
 app.command("audit")(operations.audit)
+app.command("archive")(archive)
 app.command("figures")(figures)
 app.command("reconcile")(reconcile)
 app.command("pause")(operations.pause)
@@ -51,6 +54,7 @@ app.add_typer(callback_commands, name="callbacks")
 app.add_typer(case_commands, name="case")
 app.add_typer(operations.db_commands, name="db")
 app.add_typer(import_commands, name="import")
+app.add_typer(personal_commands, name="personal")
 app.add_typer(query_first_commands, name="query-first")
 app.add_typer(statement_commands, name="statement")
 app.add_typer(token_commands, name="token")

@@ -232,6 +232,26 @@ def _accounts(settings: Settings) -> Iterator[Finding]:
     yield from findings
     if all(finding.health is Health.OK for finding in findings):
         yield from _together(accounts)
+        yield from _personal(settings, accounts)
+
+
+def _personal(settings: Settings, accounts: dict[str, Account]) -> Iterator[Finding]:
+    """Whether refunds that say who a person is can be taken in."""
+    try:
+        keys = settings.seal_keys()
+    except ConfigError as error:
+        yield _wrong("personal data", error)
+        return
+    named = sorted(name for name, line in build_lines(accounts).items() if line.personal)
+    if keys:
+        yield _ok("personal data", f"{len(keys)} keys, the newest first")
+    elif named:
+        yield Finding(
+            part="personal data",
+            health=Health.WARNING,
+            detail=f"no key: refunds of {', '.join(named)} that say who a person is are refused",
+            advice="make one with `refundry personal key` and name it in REFUNDRY_PERSONAL_KEYS",
+        )
 
 
 def _account(account: Account) -> Finding:

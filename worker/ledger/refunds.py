@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, text, update
+from sqlalchemy import Connection, Select, Table, and_, bindparam, insert, or_, select, text, update
 
 from worker.ledger.rows import (
     AttemptRow,
@@ -18,7 +18,14 @@ from worker.ledger.rows import (
     order_of,
     refund_of,
 )
-from worker.ledger.tables import OPEN_ON_ORDER, accounts, attempts, orders, refunds
+from worker.ledger.tables import (
+    OPEN_ON_ORDER,
+    accounts,
+    archived_attempts,
+    attempts,
+    orders,
+    refunds,
+)
 from worker.ledger.types import is_one_of
 from worker.ledger.writes import insert_row, update_row
 from worker.refund import CLOSED, Attempt
@@ -206,15 +213,17 @@ def insert_attempt(connection: Connection, values: dict[str, Any]) -> None:
     insert_row(connection, attempts, values)
 
 
-_ATTEMPT: Final = select(*(attempts.c[field.name] for field in fields(AttemptRow)))
-
-
 def get_attempt(connection: Connection, refund_id: int, number: int) -> AttemptRow:
-    """One attempt; it must be there."""
-    row = connection.execute(
-        _ATTEMPT.where(attempts.c.refund_id == refund_id, attempts.c.number == number)
-    )
-    return attempt_of(row.mappings().one())
+    """One attempt; it must be there, or in the archive."""
+    found = connection.execute(_attempt(attempts, refund_id, number)).mappings().first()
+    if found is None:
+        found = connection.execute(_attempt(archived_attempts, refund_id, number)).mappings().one()
+    return attempt_of(found)
+
+
+def _attempt(table: Table, refund_id: int, number: int) -> Select[Any]:
+    columns = (table.c[field.name] for field in fields(AttemptRow))
+    return select(*columns).where(table.c.refund_id == refund_id, table.c.number == number)
 
 
 def said_before(connection: Connection, refund_id: int, number: int) -> str | None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     literal,
     select,
     text,
+    union_all,
 )
 
 from worker.case_rules import AccountDeed
@@ -25,6 +26,8 @@ from worker.ledger.query_first import not_cleared
 from worker.ledger.tables import (
     account_entries,
     accounts,
+    archived_attempts,
+    archived_events,
     attempts,
     cases,
     events,
@@ -232,29 +235,25 @@ def _account_row(row: Any, now: datetime) -> AccountRow:
 
 
 def timeline(connection: Connection, refund_id: int) -> list[Moment]:
-    """The events of a refund, the first first."""
-    rows = connection.execute(
-        select(events).where(events.c.refund_id == refund_id).order_by(events.c.seq)
+    """The events of a refund, the first first, wherever they are kept."""
+    kept = union_all(
+        *(select(one).where(one.c.refund_id == refund_id) for one in (archived_events, events))
     )
+    rows = connection.execute(kept.order_by("seq"))
     return [Moment(**{name: row._mapping[name] for name in Moment.__slots__}) for row in rows]
 
 
 def attempt_rows(connection: Connection, refund_id: int) -> list[dict[str, Any]]:
-    """The attempts of a refund, the first first."""
-    rows = connection.execute(
-        select(
-            attempts.c.number,
-            attempts.c.status,
-            attempts.c.started_at,
-            attempts.c.finished_at,
-            attempts.c.code,
-            attempts.c.message,
-            attempts.c.request,
-            attempts.c.answer,
+    """The attempts of a refund, the first first, wherever they are kept."""
+    times = ("started_at", "finished_at")
+    names = ("number", "status", *times, "code", "message", "request", "answer")
+    kept = union_all(
+        *(
+            select(*(one.c[name] for name in names)).where(one.c.refund_id == refund_id)
+            for one in (archived_attempts, attempts)
         )
-        .where(attempts.c.refund_id == refund_id)
-        .order_by(attempts.c.number)
     )
+    rows = connection.execute(kept.order_by("number"))
     return [dict(row._mapping) for row in rows]
 
 

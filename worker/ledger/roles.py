@@ -11,6 +11,11 @@ from typing import Final
 _READ: Final = "SELECT"
 _ADD: Final = "SELECT, INSERT"
 _CHANGE: Final = "SELECT, INSERT, UPDATE"
+#: Personal data, but for what is under seal: that is read by whoever sends it, a worker.
+_SEALED: Final = "SELECT (refund_id, key_id, digest, kept_at, purged_at)"
+
+#: Deletes of the ledger what the archive has, and nothing else.
+_LET_GO: Final = "public.refundry_let_go(bigint[])"
 
 #: Workers and beat. Nobody settles a refund in their name.
 WORKER: Final = {
@@ -19,6 +24,9 @@ WORKER: Final = {
     "alembic_version": _READ,
     "announcements": _CHANGE,
     "approvals": _READ,
+    "archived_attempts": _ADD,
+    "archived_events": _ADD,
+    "archives": _ADD,
     "attempts": _CHANGE,
     "callbacks": _READ,
     "case_entries": _ADD,
@@ -28,6 +36,7 @@ WORKER: Final = {
     "import_rows": _CHANGE,
     "imports": _CHANGE,
     "orders": _CHANGE,
+    "personal_data": _CHANGE,
     "proposals": _READ,
     "reconciliations": _CHANGE,
     "refunds": _CHANGE,
@@ -37,7 +46,12 @@ WORKER: Final = {
     "statements": _CHANGE,
 }
 #: The operators' commands: a worker's, and what people do about cases.
-OPERATOR: Final = WORKER | {"approvals": _ADD, "cases": _CHANGE, "proposals": _CHANGE}
+OPERATOR: Final = WORKER | {
+    "approvals": _ADD,
+    "cases": _CHANGE,
+    "personal_data": f"{_SEALED}, UPDATE (key_id, sealed, digest, purged_at)",
+    "proposals": _CHANGE,
+}
 #: The gateway: what its routes do.
 GATEWAY: Final = {
     "accounts": _CHANGE,
@@ -45,6 +59,9 @@ GATEWAY: Final = {
     "announcements": _ADD,
     "api_tokens": _READ,
     "approvals": _READ,
+    "archived_attempts": _READ,
+    "archived_events": _READ,
+    "archives": _READ,
     "attempts": _CHANGE,
     "callbacks": _CHANGE,
     "case_entries": _ADD,
@@ -52,6 +69,7 @@ GATEWAY: Final = {
     "differences": _READ,
     "events": _ADD,
     "orders": _CHANGE,
+    "personal_data": f"{_SEALED}, INSERT",
     "proposals": _READ,
     "reconciliations": _READ,
     "refunds": _CHANGE,
@@ -60,6 +78,8 @@ GATEWAY: Final = {
     "statement_lines": _READ,
     "statements": _READ,
 }
+_ATTEMPT_SHOWN: Final = "refund_id, number, status, started_at, lease_until, finished_at, code"
+_EVENT_SHOWN: Final = "refund_id, seq, state, at, kind, attempt"
 #: Finance: columns that hold no personal data and no secret, and none in which either may stand.
 READER: Final = {
     "account_entries": "id, account, at, who, what",
@@ -69,7 +89,10 @@ READER: Final = {
     ),
     "announcements": "id, refund_id, event, created_at, due_at, tries, delivered_at",
     "approvals": "proposal_id, proposed_by, approved_by, approved_at",
-    "attempts": "refund_id, number, status, started_at, lease_until, finished_at, code",
+    "archived_attempts": _ATTEMPT_SHOWN,
+    "archived_events": _EVENT_SHOWN,
+    "archives": "refund_id, last_seq, last_attempt, archived_at",
+    "attempts": _ATTEMPT_SHOWN,
     "callbacks": "id, account, refund_id, refund_no, verdict, stale, times, first_at, last_at",
     "case_entries": "id, case_id, at, who, what",
     "cases": (
@@ -79,7 +102,7 @@ READER: Final = {
         "id, account, merchant, kind, refund_id, statement_id, line, run_id, case_id, found_at, "
         "explained_at"
     ),
-    "events": "refund_id, seq, state, at, kind, attempt",
+    "events": _EVENT_SHOWN,
     "import_rows": (
         "import_id, row_no, account, merchant, order_no, refund_no, amount, verdict, code, "
         "refund_id, at"
@@ -93,6 +116,7 @@ READER: Final = {
         "refunded, excess, marketing_reserved, marketing_refunded, paid_at, created_at, frozen_at, "
         "held_at, held_by, provider_refunded, provider_left, figures_at"
     ),
+    "personal_data": "refund_id, kept_at, purged_at",
     "proposals": (
         "id, case_id, refund_id, state, event_seq, proposed_by, proposed_at, closed_at, "
         "withdrawn_by"
@@ -105,7 +129,7 @@ READER: Final = {
         "id, order_id, account, merchant, refund_no, amount, marketing_amount, state, holds_order, "
         "attempt, sent, contested_reserved, contested_excess, contested_marketing, "
         "provider_refund_no, accepted_at, state_at, due_at, asked, asked_at, cleared_at, "
-        "needs_approval"
+        "needs_approval, archived_seq"
     ),
     "refused_callbacks": "account, code, times, first_at, last_at",
     "refused_jobs": "id, task, account, refund_no, code, times, first_at, last_at",
@@ -125,9 +149,12 @@ def grants(worker: str, operator: str, gateway: str, reader: str) -> Iterator[st
     yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
     for role in (worker, operator, gateway, reader):
         yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {_quoted(role)}"
+        yield f"REVOKE ALL ON FUNCTION {_LET_GO} FROM {_quoted(role)}"
         yield f"GRANT USAGE ON SCHEMA public TO {_quoted(role)}"
     yield from _granted(worker, WORKER)
     yield from _granted(operator, OPERATOR)
+    for role in (worker, operator):
+        yield f"GRANT EXECUTE ON FUNCTION {_LET_GO} TO {_quoted(role)}"
     yield from _granted(gateway, GATEWAY)
     shown = {table: f"SELECT ({columns})" for table, columns in READER.items()}
     yield from _granted(reader, shown)

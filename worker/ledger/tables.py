@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from refundry import State
+from worker.ledger.archive_tables import archived_attempts, archived_events, archives
 from worker.ledger.case_tables import (
     account_entries,
     approvals,
@@ -39,6 +40,7 @@ from worker.ledger.outside_tables import (
     refused_callbacks,
     refused_jobs,
 )
+from worker.ledger.personal_tables import personal_data
 from worker.ledger.schema import metadata, one_of, partial
 from worker.ledger.statement_tables import (
     differences,
@@ -47,7 +49,7 @@ from worker.ledger.statement_tables import (
     statements,
 )
 from worker.ledger.types import Fen, Json, RowId, UtcTime
-from worker.refund import ASKED_ABOUT, Attempt
+from worker.refund import ASKED_ABOUT, CANCELED, FAILED, REVERSED, SUCCEEDED, Attempt
 
 __all__ = [
     "account_entries",
@@ -55,6 +57,9 @@ __all__ = [
     "announcements",
     "api_tokens",
     "approvals",
+    "archived_attempts",
+    "archived_events",
+    "archives",
     "attempts",
     "callbacks",
     "case_entries",
@@ -65,6 +70,7 @@ __all__ = [
     "imports",
     "metadata",
     "orders",
+    "personal_data",
     "proposals",
     "reconciliations",
     "refunds",
@@ -81,6 +87,16 @@ OPEN_ON_ORDER: Final = "holds_order OR state = 'queued'"
 ASKABLE: Final = f"due_at IS NOT NULL AND {one_of('state', ASKED_ABOUT)}"
 #: What reconciliation asks about again, and what a bill should have.
 SETTLED: Final = "state IN ('succeeded', 'failed')"
+
+
+def unarchived(of: str = "") -> str:
+    """What could be archived and is not yet; the event that a refund's row stands on never is.
+
+    ``of`` stands before each column's name.
+    """
+    final = one_of(f"{of}state", (SUCCEEDED, FAILED, CANCELED, REVERSED))
+    return f"{final} AND {of}archived_seq < {of}event_seq - 1"
+
 
 _HOLDS_AS_THE_STATE_SAYS = (
     "CASE state WHEN 'queued' THEN holds_order = (open_sent > 0)"
@@ -198,6 +214,8 @@ refunds = Table(
     Column("cleared_at", UtcTime),
     #: It is not sent before a second person has approved it.
     Column("needs_approval", Boolean, nullable=False, server_default=false()),
+    #: The archive has its events up to this one.
+    Column("archived_seq", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("merchant", "refund_no"),
     ForeignKeyConstraint(
         ["id", "event_seq", "state"],
@@ -236,6 +254,7 @@ refunds = Table(
         where="provider_refund_no IS NOT NULL",
     ),
     partial("ix_refunds_final", "account", "state_at", where=SETTLED),
+    partial("ix_refunds_unarchived", "state_at", where=unarchived()),
     Index("ix_refunds_order", "order_id"),
     Index("ix_refunds_refund_no", "refund_no"),
     Index("ix_refunds_state", "state", "id"),

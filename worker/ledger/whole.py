@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, or_, select
 
+from worker.ledger.archive import archived_of
 from worker.ledger.callbacks import merchants_of_callbacks
 from worker.ledger.proposals import approved_proposals
 from worker.ledger.refunds import refund_rows
@@ -25,13 +26,18 @@ Values = dict[str, Any]
 
 @dataclass(kw_only=True, slots=True)
 class WholeRefund:
-    """A refund's row with its events, attempts and cases, each in its order."""
+    """A refund's row with its events, attempts and cases, each in its order.
+
+    Events and attempts are here wherever they are kept; what the archive has of them stands in
+    ``archived`` as well, by the names of its tables, with its lots in ``archives``.
+    """
 
     #: With its account's ``query_first_since``.
     row: Values
     events: list[Values] = field(default_factory=list)
     attempts: list[Values] = field(default_factory=list)
     cases: list[Values] = field(default_factory=list)
+    archived: dict[str, list[Values]] = field(default_factory=dict)
     #: Settlements that two persons brought about.
     approved: list[Values] = field(default_factory=list)
     #: Merchants whose notifications are stored as this refund's.
@@ -81,11 +87,21 @@ def _with_refunds(connection: Connection, rows: Any) -> Iterator[WholeOrder]:
     for table, name in ((events, "events"), (attempts, "attempts"), (cases, "cases")):
         for refund_id, rows_of_it in _grouped(connection, table, list(by_id)).items():
             setattr(by_id[refund_id], name, rows_of_it)
+    for refund_id, archived in archived_of(connection, list(by_id)).items():
+        _join(by_id[refund_id], archived)
     for one in approved_proposals(connection, list(by_id)):
         by_id[one["refund_id"]].approved.append(one)
     for refund_id, merchant in merchants_of_callbacks(connection, list(by_id)):
         by_id[refund_id].told_by.add(merchant)
     yield from found.values()
+
+
+def _join(refund: WholeRefund, archived: dict[str, list[Values]]) -> None:
+    """The archive's rows and the ledger's as one history; a row that both have is there twice."""
+    refund.archived = archived
+    events, attempts = (archived.get(f"archived_{name}", []) for name in ("events", "attempts"))
+    refund.events = sorted([*events, *refund.events], key=lambda row: int(row["seq"]))
+    refund.attempts = sorted([*attempts, *refund.attempts], key=lambda row: int(row["number"]))
 
 
 def _grouped(connection: Connection, table: Any, ids: list[int]) -> dict[int, list[Values]]:

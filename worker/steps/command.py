@@ -17,7 +17,9 @@ from worker.ledger.accounts import (
 from worker.ledger.engine import Ledger
 from worker.ledger.funds import try_short_ones
 from worker.ledger.journal import has_open_case
+from worker.ledger.personal_data import kept_of
 from worker.ledger.refunds import find_refund
+from worker.personal import SEALED_NAMES
 from worker.refund import FAILED, QUEUED
 from worker.runtime import Runtime
 from worker.steps.people import Person
@@ -61,6 +63,12 @@ def _check_resubmission(scene: Scene, after_attempt: int) -> None:
             f"{refund.refund_no} is {refund.state} after attempt {refund.standing.attempt}; "
             f"only a refund that failed in attempt {after_attempt} can be resubmitted",
         )
+    if refund.request.get(SEALED_NAMES) and _is_purged(scene):
+        raise Refused(
+            "personal_purged",
+            f"{refund.refund_no} cannot be sent again: its personal data was purged after it had "
+            "failed; request a new refund",
+        )
     if has_open_case(scene.connection, refund.id):
         raise Refused("open_case", f"{refund.refund_no} has an open case; settle it first")
     left = min(
@@ -71,6 +79,11 @@ def _check_resubmission(scene: Scene, after_attempt: int) -> None:
         raise Refused(
             "over_refund", f"{refund.amount} fen are more than the {left} left of the order"
         )
+
+
+def _is_purged(scene: Scene) -> bool:
+    kept = kept_of(scene.connection, scene.refund.id)
+    return kept is None or kept.purged_at is not None
 
 
 def cancel_refund(runtime: Runtime, account: str, refund_no: str) -> int:

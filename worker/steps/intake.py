@@ -18,6 +18,7 @@ from worker.lots import Lane
 from worker.runtime import Runtime, suspended_clock
 from worker.steps.intake_lot import Accepted, Job, take_together
 from worker.steps.refuse import refuse
+from worker.steps.sealing import taken_apart
 
 #: Two producers that insert the same number collide once, not many times.
 _TRIES: Final = 5
@@ -66,7 +67,8 @@ def read_job(runtime: Runtime, job: object, began: float | None = None) -> Job:
         problems += line.webhooks.problems(request.announce.url)
     if problems:
         raise Refused("invalid", "; ".join(problems), problems)
-    return Job(request=request, line=line, began=began)
+    request, sealed = taken_apart(runtime, line, request)
+    return Job(request=request, line=line, began=began, sealed=sealed)
 
 
 def _read(job: object) -> RefundRequest:

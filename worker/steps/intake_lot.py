@@ -20,17 +20,18 @@ from worker.ledger.orders import (
     lock_orders_by_number,
     update_order,
 )
+from worker.ledger.personal_data import keep_sealed
 from worker.ledger.refunds import find_refunds, insert_refunds, orders_with_open
 from worker.ledger.rows import Order, Refund
 from worker.lots import UNDONE, Undone
 from worker.refund import Case
 from worker.runtime import Line
+from worker.seals import Sealed
 from worker.steps.caps import check_amounts, check_count, marketing_of, new_facts
 from worker.steps.intake_rows import (
     NOT_YET,
     acceptance,
     accepted_detail,
-    fingerprint,
     is_large,
     new_order,
     new_refund,
@@ -39,6 +40,7 @@ from worker.steps.intake_rows import (
 from worker.steps.intent import Intent, is_past_window, write_intent
 from worker.steps.record import WAKE_BACKUP
 from worker.steps.scene import Scene
+from worker.steps.sealing import as_kept, refuse_other
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,8 @@ class Job:
     line: Line
     #: The sender's clock, where it is to be sent at once.
     began: float | None
+    #: What it says of a person, which nothing else of it does.
+    sealed: Sealed | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,24 +165,20 @@ def place(desk: Desk, job: Job) -> Placed | Accepted | Refused:
     """What is to become of a job; the desk knows its order as it is with it. Writes nothing."""
     try:
         found = desk.found.get(job.request.refund_no)
-        return _fit(desk, job) if found is None else _repeated(found, job.request)
+        return _fit(desk, job) if found is None else _repeated(desk, found, job)
     except Refused as refusal:
         return refusal
 
 
-def _repeated(found: Refund, request: RefundRequest) -> Accepted:
-    if found.fingerprint != fingerprint(request):
-        raise Conflict(
-            "number_used",
-            f"refund_no {request.refund_no!r} stands for another refund of {found.amount} fen; "
-            "a used number always carries the same content, take a new one",
-        )
+def _repeated(desk: Desk, found: Refund, job: Job) -> Accepted:
+    refuse_other(desk.connection, found, job.request, job.sealed)
     return Accepted(order_id=found.order_id, refund_id=found.id, repeated=True)
 
 
 def _fit(desk: Desk, job: Job) -> Placed:
     """Reserve; raises Refused where it is not to be."""
     request, line, now = job.request, job.line, desk.now
+    sealed = job.sealed.names if job.sealed else ()
     merchant, number = line.provider.merchant, job.request.order_no
     order = desk.orders.get(number) or new_order(merchant, request, now)
     facts = new_facts(order, request)
@@ -202,8 +202,8 @@ def _fit(desk: Desk, job: Job) -> Placed:
     desk.busy.add(number)
     return Placed(
         job=job,
-        row=refund_row(line, known, request, marketing, now),
-        detail=accepted_detail(line, known, request, marketing),
+        row=refund_row(line, known, request, marketing, now, sealed),
+        detail=accepted_detail(line, known, request, marketing, sealed),
         begins=begins,
         waits=waits,
     )
@@ -218,6 +218,7 @@ def _may_begin(desk: Desk, job: Job, order: Order) -> bool:
     guards, account = desk.guards[job.request.account], job.line.account
     return (
         job.began is not None
+        and job.sealed is None
         and account.rate_limit is None
         and not is_large(account, job.request)
         and order.order_no not in desk.busy
@@ -277,6 +278,8 @@ def _write_one(desk: Desk, placed: Placed, row: dict[str, Any], refund_id: int) 
         target = request.announce.model_dump(exclude_none=True)
         told = acceptance(request)
         journal.add_announcement(connection, refund_id, Event.ACCEPTED, target, told, now)
+    if job.sealed is not None:
+        keep_sealed(connection, refund_id, as_kept(job.sealed), now)
     if row["needs_approval"]:
         evidence = {"amount": row["amount"], "operator": request.operator}
         journal.open_case(connection, refund_id, Case.APPROVAL, evidence, now)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import structlog
 from config.accounts import Account
 from refundry import Event, RefundRequest, State
 from worker.ledger.rows import Order, Refund, order_of, refund_of
+from worker.personal import SEALED_NAMES
 from worker.refund import request_digest
 from worker.runtime import Line
 from worker.schedule import person_due
@@ -64,9 +66,14 @@ def new_order(merchant: str, request: RefundRequest, now: datetime) -> Order:
 
 
 def refund_row(
-    line: Line, order: Order, request: RefundRequest, marketing: int, now: datetime
+    line: Line,
+    order: Order,
+    request: RefundRequest,
+    marketing: int,
+    now: datetime,
+    sealed: Collection[str],
 ) -> dict[str, Any]:
-    """The row of a refund that is queued."""
+    """The row of a refund that is queued; ``sealed`` names the fields that are kept elsewhere."""
     announce = request.announce
     return {
         "account": request.account,
@@ -84,7 +91,7 @@ def refund_row(
         "known": False,
         "not_found": 0,
         "fingerprint": fingerprint(request),
-        "request": _wire_fields(request),
+        "request": _wire_fields(request, sealed),
         "announce": announce.model_dump(exclude_none=True) if announce else None,
         "accepted_at": now,
         "state_at": now,
@@ -105,14 +112,15 @@ def new_refund(row: dict[str, Any], refund_id: int) -> Refund:
 
 
 def accepted_detail(
-    line: Line, order: Order, request: RefundRequest, marketing: int
+    line: Line, order: Order, request: RefundRequest, marketing: int, sealed: Collection[str]
 ) -> dict[str, Any]:
     """What the first event keeps, so that an audit sees a row that was tampered with."""
     stated = ("account", "order_no", "refund_no", "amount", "order_amount")
     kept: dict[str, Any] = {name: getattr(request, name) for name in stated}
     for name in ("paid_amount", "refunded_before"):
         kept[name] = getattr(order, name)
-    kept |= {"from": None, "holds": False, "request": request_digest(_wire_fields(request))}
+    digest = request_digest(_wire_fields(request, sealed))
+    kept |= {"from": None, "holds": False, "request": digest}
     if is_large(line.account, request):
         kept["needs_approval"] = True
     return kept | {"marketing_amount": marketing} | _doubts(line, request)
@@ -126,9 +134,10 @@ def _doubts(line: Line, request: RefundRequest) -> dict[str, Any]:
     return {"doubts": doubts} if doubts else {}
 
 
-def _wire_fields(request: RefundRequest) -> dict[str, Any]:
+def _wire_fields(request: RefundRequest, sealed: Collection[str]) -> dict[str, Any]:
     """What the provider's calls are made of, beside numbers and amounts."""
-    return request.model_dump(mode="json", include={"reason", "operator", "items", "extra"})
+    fields = request.model_dump(mode="json", include={"reason", "operator", "items", "extra"})
+    return fields | ({SEALED_NAMES: list(sealed)} if sealed else {})
 
 
 def acceptance(request: RefundRequest) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Intent: what T1 writes down before anything is sent."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from worker.decisions import begin
 from worker.ledger.refunds import insert_attempt, update_refund
@@ -27,6 +29,8 @@ class Intent:
     breaker: Breaker
     #: The sender's clock before T1 began.
     began: float
+    #: What is sent of a person, and kept nowhere.
+    personal: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def write_intent(scene: Scene, admitted: Breaker, began: float) -> Intent:

@@ -12,6 +12,7 @@ from typing import Final
 from worker.errors import LostCommits
 from worker.ledger.refunds import lock_next_of_order
 from worker.ledger.rows import Breaker, Head
+from worker.personal import SEALED_NAMES
 from worker.refund import Outcome, Verdict
 from worker.runtime import Runtime
 from worker.steps.deeds import write_down
@@ -72,6 +73,8 @@ def _begin(runtime: Runtime, scene: Scene, head: Head, began: float) -> Intent |
     """T1 of the next one. The order has work, so it is neither stopped nor spaced."""
     turn = turn_of(scene.connection, runtime, scene.order, head, scene.now)
     if turn is None or turn > scene.now or head.breaker != _HEALTHY:
+        return None
+    if head.refund.request.get(SEALED_NAMES):  # T1 alone opens what is sealed
         return None
     line = runtime.lines[head.refund.account]
     if line.account.rate_limit is not None or is_past_window(line, scene.order, scene.now):

@@ -6,14 +6,17 @@ outcome down (settle.py). No transaction is open while the provider is called
 """
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
 
-from worker.errors import LostCommits, NotSent, Unreached
+from worker.errors import CannotOpen, LostCommits, NotSent, Unreached
 from worker.ledger.engine import Ledger
 from worker.ledger.journal import open_case
 from worker.ledger.orders import lock_order, update_order, wake_no_later
@@ -23,6 +26,7 @@ from worker.ledger.refunds import (
     update_refund,
 )
 from worker.ledger.rows import Order, Refund, Sendable
+from worker.personal import SEALED_NAMES, without_values
 from worker.providers.base import RefundFacts
 from worker.refund import Case, Outcome, Verdict
 from worker.runtime import Runtime, suspended_clock
@@ -31,6 +35,7 @@ from worker.steps.exchange import exchange
 from worker.steps.intent import Intent, is_past_window, write_intent
 from worker.steps.relay import Settled, settle_and_begin
 from worker.steps.scene import Scene
+from worker.steps.sealing import opened
 from worker.steps.settle import settle, until_committed
 from worker.steps.turn import hand_over_unaskable, has_room, has_work, turn_of
 
@@ -42,6 +47,8 @@ WORK_S: Final = 10.0
 _HELD_AGAIN: Final = timedelta(seconds=5)
 #: A refund that a limit keeps from being sent is looked at again after this.
 _LIMIT_AGAIN: Final = timedelta(days=1)
+#: One whose personal data cannot be opened: somebody puts the key back.
+_KEY_AGAIN: Final = timedelta(minutes=5)
 
 
 def submit(runtime: Runtime, order_id: int) -> bool:
@@ -121,27 +128,57 @@ def claim_next(runtime: Runtime, order_id: int, began: float) -> Intent | None:
             return None
         refund, line = head.refund, runtime.lines[head.refund.account]
         if is_past_window(line, order, now):
-            _hand_over(connection, order, refund, now)
+            evidence = {"limit": "window", "paid_at": order.paid_at and order.paid_at.isoformat()}
+            _hand_over(connection, order, refund, Case.LIMIT, evidence, now + _LIMIT_AGAIN, now)
+            return None
+        try:
+            personal = opened(connection, runtime.seals, refund)
+        except CannotOpen as error:
+            _log.error("submit.personal_data_sealed", refund_no=refund.refund_no, why=str(error))
+            evidence = {"sealed": str(error)}
+            _hand_over(connection, order, refund, Case.SEALED, evidence, now + _KEY_AGAIN, now)
             return None
         scene = Scene(connection=connection, order=order, refund=refund, line=line, now=now)
         admitted = breaker.admit(scene, head.breaker)
         if admitted is None:
             update_order(connection, order_id, {"wake_at": breaker.next_look(line.account, now)})
             return None
-        return write_intent(scene, admitted, began)
+        return replace(write_intent(scene, admitted, began), personal=personal)
 
 
-def _hand_over(connection: Connection, order: Order, refund: Refund, now: datetime) -> None:
-    """What a limit keeps from being sent waits for a person, who can cancel it."""
-    evidence = {"limit": "window", "paid_at": order.paid_at.isoformat() if order.paid_at else ""}
-    open_case(connection, refund.id, Case.LIMIT, evidence, now)
-    update_refund(connection, refund.id, {"due_at": now + _LIMIT_AGAIN})
-    update_order(connection, order.id, {"wake_at": now + _LIMIT_AGAIN})
+def _hand_over(
+    connection: Connection,
+    order: Order,
+    refund: Refund,
+    kind: Case,
+    evidence: dict[str, Any],
+    again_at: datetime,
+    now: datetime,
+) -> None:
+    """What cannot be sent as it stands waits for a person, who can cancel it."""
+    open_case(connection, refund.id, kind, evidence, now)
+    update_refund(connection, refund.id, {"due_at": again_at})
+    update_order(connection, order.id, {"wake_at": again_at})
 
 
 def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
-    """Send, with T2 right before the first byte; every failure has a verdict."""
-    line, facts = intent.line, facts_of(intent.order, intent.refund)
+    """Send, with T2 right before the first byte; every failure has a verdict.
+
+    Of what it says of a person nothing stays, even where the provider repeats it.
+    """
+    outcome, values = _call(runtime, intent), intent.personal.values()
+    if not values:
+        return outcome
+    kept = outcome.exchange
+    if kept is not None:
+        answer = None if kept.answer is None else without_values(kept.answer, values)
+        kept = replace(kept, request=without_values(kept.request, values), answer=answer)
+    message, code = (without_values(said, values) for said in (outcome.message, outcome.code))
+    return replace(outcome, message=message, code=code, exchange=kept)
+
+
+def _call(runtime: Runtime, intent: Intent) -> Outcome:
+    line, facts = intent.line, facts_of(intent.order, intent.refund, intent.personal)
 
     def gate() -> None:
         _last_check(runtime, intent)
@@ -165,8 +202,13 @@ def call_provider(runtime: Runtime, intent: Intent) -> Outcome:
         )
 
 
-def facts_of(order: Order, refund: Refund) -> RefundFacts:
-    """What the provider's calls are made of."""
+def facts_of(
+    order: Order, refund: Refund, personal: Mapping[str, Any] = MappingProxyType({})
+) -> RefundFacts:
+    """What the provider's calls are made of; only a submission has what is said of a person."""
+    fields = {name: refund.request[name] for name in refund.request if name != SEALED_NAMES}
+    if personal:
+        fields["extra"] = fields["extra"] | personal
     return RefundFacts(
         order_no=order.order_no,
         refund_no=refund.refund_no,
@@ -176,7 +218,7 @@ def facts_of(order: Order, refund: Refund) -> RefundFacts:
         paid_amount=order.paid_amount,
         paid_at=order.paid_at,
         provider_refund_no=refund.provider_refund_no,
-        **refund.request,
+        **fields,
     )
 
 

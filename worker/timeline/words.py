@@ -58,6 +58,7 @@ EVENTS: Final = {
     "settled": "Two persons settled how it ended, with evidence",
     "sent_again": "A person had it sent again under the same number",
     "approved": "A second person approved it; it may be sent",
+    "sealed": "What it says of a person was encrypted; it had stood in clear",
 }
 CASES: Final = {
     "number_taken": "The provider had this number before it was first sent",
@@ -68,6 +69,7 @@ CASES: Final = {
     "unaskable": "Unknown, and the provider can be neither asked nor heard",
     "mismatched": "The provider's message names another order or amount",
     "limit": "A limit of the provider forbids it by now",
+    "sealed": "Its personal data cannot be decrypted, so it cannot be sent",
     "unannounced": "Its announcement cannot be delivered",
     "lost_intent": "The provider knows what the restored ledger has not sent",
     "approval": "A large refund waits for a second person's approval",

@@ -8,6 +8,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from worker.ledger.engine import Ledger
 from worker.ledger.tables import metadata
 from worker.providers.base import load_provider
 from worker.refund import Verdict
+from worker.seals import Seals, new_key
 from worker.steps.poll import poll
 from worker.steps.submit import submit
 
@@ -69,6 +71,7 @@ def shop_of(name: str, ledger: Ledger, make_shop: MakeShop, sim: Sim, number: st
     prefix = APPID if name == "guanaitong" else ""
     job = {"order_no": f"{prefix}O{number}"[:32], "refund_no": f"{prefix}{number}"[:32]}
     shop.usual |= job | {"reason": "r", "paid_at": PAID_AT.isoformat(timespec="seconds")}
+    shop.runtime = replace(shop.runtime, seals=Seals([new_key()]))
     return shop
 
 

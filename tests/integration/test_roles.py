@@ -267,6 +267,11 @@ SHADOWS = {
         "INSERT INTO events VALUES (1, 4, 'succeeded', now(), 'settled', 1, '{}')",
         "second person",
     ),
+    "a word about an account": (
+        "CREATE TEMP TABLE account_entries AS SELECT 'shop' AS account, 'paused' AS what, 1 AS id",
+        "UPDATE accounts SET paused_at = now()",
+        "by somebody, for a reason",
+    ),
     "a copy of what is open": (
         "CREATE TEMP TABLE refunds AS SELECT 1 AS id, 9 AS event_seq, 'failed' AS state",
         "INSERT INTO archived_events SELECT * FROM events",

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +25,7 @@ from worker.errors import CannotOpen, Conflict, Refused
 from worker.ledger.engine import Ledger
 from worker.ledger.tables import metadata
 from worker.providers.base import RefundFacts
-from worker.providers.http import Answer, Call
+from worker.providers.http import Answer, Call, always
 from worker.refund import Outcome, Verdict
 from worker.seals import Seals, new_key
 from worker.steps import intake, keeping
@@ -260,6 +260,23 @@ def test_what_the_provider_repeats_is_not_kept(
     submit(shop.runtime, order_id)
     assert shop.value("SELECT message FROM attempts") == "*** at *** is unknown"
     assert_nothing_in_clear(shop, log.getvalue())
+
+
+def test_an_answer_that_repeats_a_person_in_its_words_is_kept_without(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = shop.runtime.lines["shop"].wire
+    post = wire.post
+    said = {"code": 1000210900, "msg": f"no {PERSON['recipientName']}", "data": None}
+
+    def repeating(call: Call, gate: Callable[[], None] = always) -> Answer:
+        answer = post(call, gate)
+        return replace(answer, body=json.dumps(said).encode()) if "Refund" in call.url else answer
+
+    monkeypatch.setattr(wire, "post", repeating)
+    submit(shop.runtime, shop.accept().order_id)
+    assert '"msg":"no ***"' in shop.value("SELECT answer FROM attempts")
+    assert_nothing_in_clear(shop)
 
 
 def settled(shop: Shop, verdict: Verdict = Verdict.SUCCEEDED) -> int:

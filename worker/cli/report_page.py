@@ -13,6 +13,7 @@ _COLOURS: Final = {kind: f"#{_SHADES[6 * n : 6 * n + 6]}" for n, kind in enumera
 _STYLE: Final = (
     "body{font:14px sans-serif;margin:2em;color:#222}table{border-collapse:collapse;margin:1em 0}"
     "td,th{border:1px solid #ccc;padding:.2em .5em;text-align:left}th{background:#f2f2f2}"
+    "td:first-child{white-space:nowrap}"
     ".open{fill:none;stroke:#222;stroke-width:2}.key{display:inline-block;width:1em;height:1em}"
 )
 #: Of a day's bar and of the plot, in pixels.

@@ -26,7 +26,8 @@ th[scope=row] { width: 14rem }
 td.at, td.money { white-space: nowrap; font-variant-numeric: tabular-nums }
 code, .detail, .said { font: 12px/1.4 ui-monospace, monospace; color: #555 }
 code { white-space: nowrap }
-td.detail, td.said { width: 38% }
+td.detail, td.said { width: 34% }
+td.at + td { min-width: 7rem }
 td.said { white-space: pre-wrap }
 footer { margin-top: 2rem; color: #777; font-size: 12px }
 @media print { body { margin: 0; max-width: none } h2 { break-after: avoid }

@@ -113,7 +113,7 @@ def rows(shop: Shop, account: str) -> list[Any]:
         "SELECT * FROM refunds WHERE account = :account ORDER BY id",
         f"SELECT t.* FROM attempts t {of} ORDER BY t.refund_id, t.number",
         f"SELECT t.* FROM events t {of} AND t.seq > 1 ORDER BY t.refund_id, t.seq",
-        f"SELECT t.kind, r.refund_no FROM cases t {of}",
+        f"SELECT t.kind, r.refund_no FROM cases t {of} ORDER BY t.kind, r.refund_no",
         "SELECT * FROM accounts WHERE name = :account",
     )
     unlike = {"id", "order_id", "refund_id", "account", "merchant", "fingerprint", "name"}

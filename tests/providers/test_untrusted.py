@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable
+from copy import deepcopy
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -190,7 +191,7 @@ def spoilt(draw: st.DrawFn, name: str) -> dict[str, Any]:
         telling = [key for key in place if key.endswith(TELLING_ENDS)]
         key = draw(st.sampled_from([*place, *telling * 2, *ADDED]))
         if draw(st.integers(0, 4)):
-            place[key] = draw(st.sampled_from(TELLING) | JSON)
+            place[key] = deepcopy(draw(st.sampled_from(TELLING) | JSON))  # it may be spoilt next
         else:
             place.pop(key, None)
     return answer

@@ -1,6 +1,8 @@
 """Workers as threads over one ledger and one Redis, by the real clock: sweeps, polls, submits."""
 
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,8 +42,8 @@ class Crew:
     def dismiss(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(timeout=2 * SQLITE_WAIT_S)  # it may wait for its turn to write
-            assert not thread.is_alive()
+            thread.join(timeout=3 * SQLITE_WAIT_S)  # it may wait for its turn to write
+            assert not thread.is_alive(), "".join(_places(self._threads))
 
     def _safely(self, work: Callable[[Runtime], None], runtime: Runtime) -> None:
         try:
@@ -63,6 +65,15 @@ class Crew:
             return
         if submit(runtime, order_id):
             self._messages.put(order_id)
+
+
+def _places(threads: Iterable[threading.Thread]) -> Iterator[str]:
+    """Where each of the threads is that still run."""
+    frames = sys._current_frames()
+    for thread in threads:
+        if thread.is_alive() and thread.ident in frames:
+            yield f"{thread.name}:\n"
+            yield from traceback.format_stack(frames[thread.ident])
 
 
 def by_the_real_clock(shop: Shop) -> Shop:

@@ -63,7 +63,7 @@ def test_an_outage_opens_the_breaker_and_after_one_trial_everything_goes_on(
         await_true(lambda: shop.value("SELECT max(failures) FROM accounts") >= FAILURES + TRIALS)
         asked_while_open = own_sim.log(event="query")
         own_sim.control("dial", {"provider": "quickpay", "submit": {}, "latency_s": [0.3, 0.3]})
-        await_true(lambda: is_over(shop), 60)
+        await_true(lambda: is_over(shop), 90)
     assert asked_while_open
     lost, taken = submissions(own_sim, fault="reset_before"), submissions(own_sim, fault="ok")
     before_it_opened = FAILURES + len(workers) * SUBMITTERS - 1

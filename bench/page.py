@@ -68,7 +68,7 @@ def counted(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _work(found)
     if "share" in found:
         yield from _head("code of", "% of the samples")
-        for owner, share in found["share"].items():
+        for owner, share in sorted(found["share"].items(), key=lambda one: -one[1]):
             yield _line(owner, f"{share:.0f}")
         yield ""
 

@@ -23,6 +23,7 @@ from tests.simulator.harness import APPID, BAOFU_KEYS, GAT_SECRET, KEY, Sim
 from worker.ledger import reports
 from worker.ledger.engine import Ledger
 from worker.ledger.reports import ExportRow
+from worker.seals import new_key
 from worker.supervisor.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
@@ -253,6 +254,7 @@ def running(
     text = "".join(tables.values())
     (folder / "accounts.toml").write_text(text.format(sim=through(sim.url), gateway=gateway))
     variables = {
+        "REFUNDRY_PERSONAL_KEYS": new_key(),
         **environment,
         "REFUNDRY_ACCOUNTS": str(folder / "accounts.toml"),
         "REFUNDRY_DATABASE_URL": database_url,

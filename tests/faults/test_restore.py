@@ -101,7 +101,7 @@ def test_what_a_backup_does_not_know_is_asked_about_and_not_executed_again(
         eventually(lambda: was_asked(load, lost, times=3), "it asks, and gets no answer")
         stack.sim.control("dial", {"provider": "guanaitong", "query": {}})
         stack.produce(load.jobs)  # whoever was not told how it ended asks again
-        eventually(lambda: is_settled(load), "every refund is over, or a person's")
+        eventually(lambda: is_settled(load), "every refund is over, or a person's", stack.rows)
         ends_as_the_book_says(load)
         for account in PROVIDERS:
             stack.refundry("query-first", "end", account)

@@ -108,9 +108,14 @@ def redis_answers(url: str) -> bool:
         return False
 
 
-def eventually(check: Callable[[], bool], what: str, seen: Callable[[], object] = str) -> None:
+def eventually(
+    check: Callable[[], bool],
+    what: str,
+    seen: Callable[[], object] = str,
+    patience_s: float = PATIENCE_S,
+) -> None:
     """Wait until ``check`` holds; ``seen`` is told where it does not."""
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + patience_s
     while not check():
-        assert time.monotonic() < give_up_at, f"not in {PATIENCE_S:g} s: {what} {seen()}"
+        assert time.monotonic() < give_up_at, f"not in {patience_s:g} s: {what} {seen()}"
         time.sleep(0.1)

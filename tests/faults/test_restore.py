@@ -18,6 +18,8 @@ from worker.ledger.reports import ExportRow
 
 #: The moment of the backup, and of the end, is drawn by it.
 SEED = 20260131
+#: An order that asks first, or whose message was lost, is looked at again after a minute.
+PATIENCE_S = 200.0
 #: What becomes of the refunds of an order, in turn.
 FATES = ("succeed", "decline", "succeed", "pending:3")
 ORDERS = 3
@@ -101,7 +103,8 @@ def test_what_a_backup_does_not_know_is_asked_about_and_not_executed_again(
         eventually(lambda: was_asked(load, lost, times=3), "it asks, and gets no answer")
         stack.sim.control("dial", {"provider": "guanaitong", "query": {}})
         stack.produce(load.jobs)  # whoever was not told how it ended asks again
-        eventually(lambda: is_settled(load), "every refund is over, or a person's", stack.rows)
+        over = "every refund is over, or a person's"
+        eventually(lambda: is_settled(load), over, stack.rows, PATIENCE_S)
         ends_as_the_book_says(load)
         for account in PROVIDERS:
             stack.refundry("query-first", "end", account)

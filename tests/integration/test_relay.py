@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from config.accounts import LEASE_MARGIN_S
 from refundry import State
 from tests.integration.builders import SOMEBODY, Shop
 from tests.integration.conftest import MakeShop
@@ -16,7 +17,7 @@ from worker.runtime import suspended_clock
 from worker.steps.command import cancel_refund, pause
 from worker.steps.intent import Intent
 from worker.steps.relay import settle_and_begin
-from worker.steps.submit import submit
+from worker.steps.submit import WORK_S, submit
 
 ACCEPTED = {"serialisation": "until_accepted"}
 #: Accounts that go one of the two ways each.
@@ -147,3 +148,7 @@ def test_a_message_hands_an_order_on_after_its_time(
     for done in (1, 2, 3):
         assert submit(shop.runtime, order_id) == (done < 3)
         assert len(sim.log(event="submit_in", order=number)) == done
+
+
+def test_an_orders_lock_outlives_the_last_refund_that_is_begun_under_it() -> None:
+    assert WORK_S < LEASE_MARGIN_S

@@ -41,7 +41,9 @@ from worker.steps.turn import hand_over_unaskable, has_room, has_work, turn_of
 
 _log = structlog.get_logger(__name__)
 
-#: A message works on one order for at most this long, then leaves the thread to others.
+#: A message works on one order for at most this long, then leaves the thread to others. Shorter
+#: than what a lease has beyond a call (``LEASE_MARGIN_S``), so that the order's lock, which lives
+#: as long, outlives the last refund that is begun under it.
 WORK_S: Final = 10.0
 #: An order whose lock somebody has is looked at again after this.
 _HELD_AGAIN: Final = timedelta(seconds=5)

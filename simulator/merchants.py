@@ -97,7 +97,7 @@ def _app(appid: str, own: Any, path: Path) -> App:
     for name, value in numbers.items():
         if type(value) is not int or value < 1:
             raise MerchantsError(f"{where}: {name} is {value!r}: an integer from 1 is needed")
-    return App(secret=own["appsecret"], **numbers)
+    return App(appid=appid, secret=own["appsecret"], **numbers)
 
 
 _MAKERS: dict[str, Callable[[dict[str, Any], Path], Provider]] = {

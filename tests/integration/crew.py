@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 
 from tests.integration.builders import Shop
 from worker.ledger.engine import SQLITE_WAIT_S, Ledger
@@ -25,7 +25,8 @@ class Crew:
     """The threads of some workers, and the messages between them."""
 
     def __init__(self, wake: Iterable[int]) -> None:
-        self._messages: SimpleQueue[int] = SimpleQueue()
+        # not a SimpleQueue, whose get may wait for ever in CPython 3.11, whatever its timeout
+        self._messages: Queue[int] = Queue()
         for order_id in wake:
             self._messages.put(order_id)
         self._stop = threading.Event()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -217,6 +218,24 @@ def test_a_token_refused_twice_running_pauses_the_account(
     assert cases(shop) == []
 
 
+def test_a_token_that_redis_cannot_forget_is_one_token_however_often_it_is_refused(
+    open_gat: OpenGat, sim: Sim, refund: dict[str, Any]
+) -> None:
+    shop = open_gat()
+    make_token(shop)
+    spoil_token(shop)
+    order_id = shop.accept(**refund).order_id
+    with takes_no_writes(shop):
+        submit_later(shop, order_id)
+        submit_later(shop, order_id)
+    submit_later(shop, order_id)  # now it is forgotten
+    assert {row.code for row in shop.rows("SELECT code FROM attempts")} == {"1000210004"}
+    assert shop.value("SELECT paused_at FROM accounts") is None
+    submit_later(shop, order_id)
+    assert shop.state(refund["refund_no"]) is State.SUCCEEDED
+    assert submits(sim, refund) == 1  # the others were turned away at the door
+
+
 def submit_later(shop: Shop, order_id: int) -> None:
     shop.wait(10 * MINUTE)
     submit(shop.runtime, order_id)
@@ -265,11 +284,29 @@ def test_a_token_that_is_not_known_any_more_is_renewed_for_a_question_as_well(
     assert shop.state(refund["refund_no"]) is State.SUCCEEDED
 
 
+def make_token(shop: Shop) -> None:
+    """One is kept before anything is sent."""
+    line = shop.runtime.lines["shop"]
+    assert line.tokened is not None
+    shop.runtime.tokens.get(line.account, line.tokened, line.wire)
+
+
 def spoil_token(shop: Shop) -> None:
     """The token that is kept is one that the provider does not know."""
     line = shop.runtime.lines["shop"]
     key = f"refundry:token:{line.provider.merchant}@{line.account.base_url}"
     shop.runtime.tokens._redis.hset(key, "value", "0" * 32)
+
+
+@contextmanager
+def takes_no_writes(shop: Shop) -> Iterator[None]:
+    """Redis answers, as one does whose replicas are away, but changes nothing."""
+    client = shop.runtime.tokens._redis
+    client.config_set("min-replicas-to-write", 1)
+    try:
+        yield
+    finally:
+        client.config_set("min-replicas-to-write", 0)
 
 
 def test_a_provider_that_gives_no_token_to_an_unknown_app_pauses_the_account_and_fails_nothing(

@@ -158,11 +158,18 @@ def test_a_token_ends_when_it_says(sim: Sim) -> None:
 
 
 def test_no_more_tokens_an_hour_are_made_than_the_application_has() -> None:
-    app = App(secret="S", tokens_an_hour=3)
+    app = App(appid=APPID, secret="S", tokens_an_hour=3)
     tokens = {app.make_token() for _ in range(3)}
     assert all(app.knows(token) for token in tokens)
     with pytest.raises(RefusedError, match="超过限制"):
         app.make_token()
+
+
+def test_a_simulator_that_is_started_anew_knows_the_tokens_of_the_one_before() -> None:
+    before, after, another = (App(appid=APPID, secret=secret) for secret in ("S", "S", "T"))
+    token = before.make_token()
+    assert after.knows(token)
+    assert not another.knows(token)
 
 
 def test_a_refused_token_is_a_fault_that_can_be_planned(sim: Sim, refund: str) -> None:

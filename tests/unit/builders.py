@@ -68,12 +68,12 @@ def answered(
     attempt: int | None = None,
     was: Attempt = Attempt.STARTED,
     rules: Rules = RULES,
-    said_before: str | None = None,
+    refused_before: bool = False,
 ) -> Change | None:
     """What an answer to the attempt (the latest, if none is named) changes."""
     number = standing.attempt if attempt is None else attempt
     outcome = Outcome(verdict=verdict, code=verdict)
-    return decide_answer(standing, number, was, outcome, rules, said_before=said_before)
+    return decide_answer(standing, number, was, outcome, rules, refused_before=refused_before)
 
 
 def asked(

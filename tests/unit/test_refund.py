@@ -264,15 +264,11 @@ def test_only_a_misconfigured_account_is_paused_and_its_refund_goes_again(
         assert change.attempt is Attempt.BUSY
 
 
-@pytest.mark.parametrize(
-    ("said_before", "pauses"), [(None, False), ("unknown", False), ("token", True)]
-)
-def test_a_token_that_is_refused_twice_running_pauses_the_account(
-    said_before: str | None, pauses: bool
-) -> None:
-    change = answered(first_sent(), Verdict.TOKEN, said_before=said_before)
+@pytest.mark.parametrize("refused_before", [False, True])
+def test_a_second_token_that_is_refused_pauses_the_account(refused_before: bool) -> None:
+    change = answered(first_sent(), Verdict.TOKEN, refused_before=refused_before)
     assert change is not None
-    assert change.pauses is pauses
+    assert change.pauses is refused_before
     assert change.standing == Standing(state=State.QUEUED, attempt=1)
     assert change.attempt is Attempt.BUSY
 

@@ -81,11 +81,11 @@ def decide_answer(
     outcome: Outcome,
     rules: Rules,
     *,
-    said_before: str | None = None,
+    refused_before: bool = False,
 ) -> Change | None:
     """T3: what the answer to attempt number ``attempt``, which ``was``, changes; None: nothing.
 
-    ``said_before`` is the code of the answer to the attempt sent before this one, if any.
+    ``refused_before``: the attempt sent before this one was refused for another access token.
     """
     if outcome.verdict is Verdict.SUCCEEDED:
         return absorb(standing, Attempt.SUCCEEDED)
@@ -95,7 +95,7 @@ def decide_answer(
         known = after.known or (shows(outcome) and was not in CLOSED)
         return _note_late(standing, replace(after, known=known), becomes)
     if outcome.verdict in _AGAIN:
-        return _queued_again(after, outcome, becomes, said_before)
+        return _queued_again(after, outcome, becomes, refused_before)
     return _answered(after, outcome, rules, becomes)
 
 
@@ -153,11 +153,11 @@ def _note_late(before: Standing, after: Standing, becomes: Attempt) -> Change | 
 
 
 def _queued_again(
-    after: Standing, outcome: Outcome, becomes: Attempt, said_before: str | None
+    after: Standing, outcome: Outcome, becomes: Attempt, refused_before: bool
 ) -> Change:
     """A new token that is refused like the one before it is no accident: the account is paused."""
     verdict = outcome.verdict
-    twice = verdict is Verdict.TOKEN and said_before == outcome.code
+    twice = verdict is Verdict.TOKEN and refused_before
     return Change(
         event=verdict,
         standing=replace(after, state=QUEUED),

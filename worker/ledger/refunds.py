@@ -222,14 +222,17 @@ def get_attempt(connection: Connection, refund_id: int, number: int) -> AttemptR
 
 
 def _attempt(table: Table, refund_id: int, number: int) -> Select[Any]:
-    columns = (table.c[field.name] for field in fields(AttemptRow))
-    return select(*columns).where(table.c.refund_id == refund_id, table.c.number == number)
+    return _attempts(table).where(table.c.refund_id == refund_id, table.c.number == number)
 
 
-def said_before(connection: Connection, refund_id: int, number: int) -> str | None:
-    """The code of the answer to the latest attempt before ``number`` that was sent at all."""
+def _attempts(table: Table) -> Select[Any]:
+    return select(*(table.c[field.name] for field in fields(AttemptRow)))
+
+
+def sent_before(connection: Connection, refund_id: int, number: int) -> AttemptRow | None:
+    """The latest attempt before ``number`` that was sent at all."""
     found = connection.execute(
-        select(attempts.c.code)
+        _attempts(attempts)
         .where(
             attempts.c.refund_id == refund_id,
             attempts.c.number < number,
@@ -238,8 +241,8 @@ def said_before(connection: Connection, refund_id: int, number: int) -> str | No
         .order_by(attempts.c.number.desc())
         .limit(1)
     )
-    code: str | None = found.scalar()
-    return code
+    row = found.mappings().first()
+    return attempt_of(row) if row else None
 
 
 def finish_attempt(

@@ -87,7 +87,8 @@ def _look_up(host: str, port: int, deadline: float) -> list[tuple[Any, ...]]:
     """Resolve a name; the system's resolver knows no time bound, so a thread waits for it."""
     if _is_numeric(host):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    found: queue.SimpleQueue[list[tuple[Any, ...]] | OSError] = queue.SimpleQueue()
+    # not a SimpleQueue, whose get may outlast its timeout in CPython 3.11
+    found: queue.Queue[list[tuple[Any, ...]] | OSError] = queue.Queue()
 
     def resolve() -> None:
         try:

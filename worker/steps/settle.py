@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from worker.decisions import decide_answer
 from worker.errors import LostCommits, ServiceAway
-from worker.ledger.refunds import finish_attempt, note_number, said_before
+from worker.ledger.refunds import finish_attempt, note_number, sent_before
 from worker.ledger.rows import AttemptRow
 from worker.refund import CLOSED, Outcome, Verdict
 from worker.runtime import Runtime
@@ -63,7 +63,7 @@ def settle_within(intent: Intent, outcome: Outcome, scene: Scene) -> bool:
         attempt.status,
         outcome,
         intent.line.rules,
-        said_before=_said_before(scene.connection, intent, outcome),
+        refused_before=_refused_before(scene.connection, intent, outcome),
     )
     if change is None:
         if attempt.status not in CLOSED:  # its news came before it, but not the number
@@ -82,11 +82,15 @@ def _same_attempt(intent: Intent, scene: Scene) -> AttemptRow:
     return attempt
 
 
-def _said_before(connection: Connection, intent: Intent, outcome: Outcome) -> str | None:
-    """What decides whether a token was refused twice running; nothing else asks for it."""
+def _refused_before(connection: Connection, intent: Intent, outcome: Outcome) -> bool:
+    """Whether another token was refused to the attempt sent before; nothing else asks for it.
+
+    The same one may come back: from a Redis that could not forget it, or forgot that it had.
+    """
     if outcome.verdict is not Verdict.TOKEN:
-        return None
-    return said_before(connection, intent.refund.id, intent.number)
+        return False
+    before = sent_before(connection, intent.refund.id, intent.number)
+    return before is not None and before.code == outcome.code and before.message != outcome.message
 
 
 def until_committed(step: Callable[[], Result]) -> Result:

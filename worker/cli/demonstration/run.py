@@ -15,7 +15,7 @@ from worker.cli.demonstration.view import progress, show_table
 from worker.cli.output import print_line
 from worker.ledger.engine import Ledger, create_ledger_engine
 from worker.ledger.refunds import find_refunds_by_number
-from worker.ledger.reports import export_rows, refused_rows, timeline
+from worker.ledger.reports import account_rows, export_rows, refused_rows, timeline
 
 #: The batch takes about 15 s; after this long something is wrong.
 _PATIENCE_S: Final = 180.0
@@ -86,9 +86,16 @@ class Demonstration:
         wrong = problems(self._batch, seen)
         for problem in wrong:
             print_line(f"WRONG {problem}")
+        for account, reason in self._paused() if wrong else ():
+            print_line(f"account {account} is paused: {reason}")
         if not wrong:
             print_line(f"all {len(self._batch)} as the providers' book says, none executed twice")
         return not wrong
+
+    def _paused(self) -> list[tuple[str, str | None]]:
+        with self._ledger.read() as connection:
+            rows = account_rows(connection, self._ledger.now(connection))
+        return [(row.account, row.paused_reason) for row in rows if row.paused_at]
 
     def _states(self, refund_no: str) -> list[str]:
         """The states it went through, each as often as it was entered."""

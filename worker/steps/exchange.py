@@ -63,6 +63,11 @@ def _mark(token: str) -> str:
     return sha256(token.encode()).hexdigest()[:8]
 
 
+def refused_token(message: str) -> str:
+    """Which token a refusal's message is about, by its mark."""
+    return message.partition(":")[0]
+
+
 def _unsent(line: Line, step: Callable[[], Result]) -> Result:
     """What comes before sending; whatever fails here, nothing was sent."""
     try:

@@ -20,6 +20,7 @@ from worker.refund import CLOSED, Outcome, Verdict
 from worker.runtime import Runtime
 from worker.steps import breaker
 from worker.steps.deeds import write_down
+from worker.steps.exchange import refused_token
 from worker.steps.intent import Intent
 from worker.steps.query_first import begin_after_loss
 from worker.steps.record import exchanged, record
@@ -90,7 +91,9 @@ def _refused_before(connection: Connection, intent: Intent, outcome: Outcome) ->
     if outcome.verdict is not Verdict.TOKEN:
         return False
     before = sent_before(connection, intent.refund.id, intent.number)
-    return before is not None and before.code == outcome.code and before.message != outcome.message
+    if before is None or before.code != outcome.code:
+        return False
+    return refused_token(before.message) != refused_token(outcome.message)
 
 
 def until_committed(step: Callable[[], Result]) -> Result:

@@ -9,6 +9,7 @@ from bench.installation import ACCEPTED
 from bench.measure import Run, jobs, run
 from bench.plan import Plan
 from bench.table import Goal, Section
+from worker.supervisor.programs import default_workers
 
 #: A rival, and how many times as fast Refundry has to be.
 LEAST: Final = (("hand-rolled prefork", 2), ("procrastinate", 3), ("dbos", 12))
@@ -22,7 +23,7 @@ def everyone() -> list[Contender]:
         HandRolled("threads", 8),
         Procrastinate(),
         Dbos(),
-        Refundry(settings=ACCEPTED),
+        Refundry(default_workers(), settings=ACCEPTED),
     ]
 
 

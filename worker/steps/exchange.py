@@ -63,8 +63,8 @@ def _mark(token: str) -> str:
     return sha256(token.encode()).hexdigest()[:8]
 
 
-def refused_token(message: str) -> str:
-    """Which token a refusal's message is about, by its mark."""
+def mark_in(message: str) -> str:
+    """Which token a refusal's message is about."""
     return message.partition(":")[0]
 
 

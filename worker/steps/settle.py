@@ -20,7 +20,7 @@ from worker.refund import CLOSED, Outcome, Verdict
 from worker.runtime import Runtime
 from worker.steps import breaker
 from worker.steps.deeds import write_down
-from worker.steps.exchange import refused_token
+from worker.steps.exchange import mark_in
 from worker.steps.intent import Intent
 from worker.steps.query_first import begin_after_loss
 from worker.steps.record import exchanged, record
@@ -93,7 +93,7 @@ def _refused_before(connection: Connection, intent: Intent, outcome: Outcome) ->
     before = sent_before(connection, intent.refund.id, intent.number)
     if before is None or before.code != outcome.code:
         return False
-    return refused_token(before.message) != refused_token(outcome.message)
+    return mark_in(before.message) != mark_in(outcome.message)
 
 
 def until_committed(step: Callable[[], Result]) -> Result:

@@ -236,6 +236,19 @@ def test_a_token_that_redis_cannot_forget_is_one_token_however_often_it_is_refus
     assert submits(sim, refund) == 1  # the others were turned away at the door
 
 
+def test_a_token_that_is_refused_after_another_trouble_is_the_first(
+    open_gat: OpenGat, refund: dict[str, Any]
+) -> None:
+    shop = open_gat()
+    order_id = shop.accept(**refund).order_id
+    for verdict in (Verdict.BUSY, Verdict.TOKEN):
+        intent = shop.claim(order_id)
+        assert intent is not None
+        settle(shop.runtime, intent, Outcome(verdict=verdict, code=verdict, message=verdict))
+        shop.wait(10 * MINUTE)
+    assert shop.value("SELECT paused_at FROM accounts") is None
+
+
 def submit_later(shop: Shop, order_id: int) -> None:
     shop.wait(10 * MINUTE)
     submit(shop.runtime, order_id)

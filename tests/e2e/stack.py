@@ -116,7 +116,7 @@ class Stack:
             timeout=60,
             check=False,
         )
-        assert done.returncode == code, f"{arguments}: {done.returncode} {done.stderr}"
+        assert done.returncode == code, f"{arguments}: {done.returncode} {done.stderr}{done.stdout}"
         return done.stdout
 
     def rows(self) -> dict[str, ExportRow]:

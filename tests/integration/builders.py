@@ -17,12 +17,13 @@ from worker.audit import Finding, audit_order
 from worker.ledger.engine import FixedClock, Ledger
 from worker.ledger.orders import ensure_account
 from worker.ledger.types import UtcTime
-from worker.ledger.whole import stopped_accounts, whole_orders
+from worker.ledger.whole import next_whole_orders, stopped_accounts
 from worker.lots import Lanes
 from worker.order_lock import OrderLocks
 from worker.rate_limits import RateLimits
 from worker.refund import Outcome, Verdict
 from worker.runtime import Runtime, build_lines, suspended_clock
+from worker.steps.audit_ledger import audit_all_orders
 from worker.steps.intake import take_job
 from worker.steps.intake_lot import Accepted
 from worker.steps.intent import Intent
@@ -111,14 +112,14 @@ class Shop:
         return State(self.value("SELECT state FROM refunds WHERE refund_no = :no", no=refund_no))
 
     def audit(self) -> list[Finding]:
-        with self.runtime.ledger.read() as connection:
-            return findings(connection, self.clock.now)
+        """Everything that the audit says about the ledger."""
+        return [found for order in audit_all_orders(self.runtime.ledger) for found in order]
 
 
 def findings(connection: Connection, now: datetime) -> list[Finding]:
-    """Everything that the audit says about a ledger."""
+    """The same of a ledger that is going to be as it was again."""
     stopped = stopped_accounts(connection, now)
-    whole = whole_orders(connection)
+    whole = next_whole_orders(connection, 0)
     return [found for order in whole for found in audit_order(order, stopped, now)]
 
 

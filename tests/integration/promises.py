@@ -10,7 +10,7 @@ from tests.integration.ground import PAID, WORKERS
 from tests.integration.puppets import Point
 from tests.integration.world import World
 from worker.audit import audit_order
-from worker.ledger.whole import WholeRefund, stopped_accounts, whole_orders
+from worker.ledger.whole import WholeRefund, next_whole_orders, stopped_accounts
 from worker.refund import FINAL, Verdict
 
 NEVER_EXECUTED = (State.FAILED, State.CANCELED)
@@ -20,7 +20,7 @@ def breaches(world: World) -> Iterator[str]:
     """What does not hold now."""
     with world.runtime.ledger.read() as connection:
         stopped = stopped_accounts(connection, world.now)
-        orders = list(whole_orders(connection))
+        orders = next_whole_orders(connection, 0)
     told = announced(world)
     for order in orders:
         for found in audit_order(order, stopped, world.now):

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from refundry import State
 from tests.integration.builders import MINUTE, NOWHERE, SOMEBODY, Shop, findings, open_shop
 from tests.integration.conftest import MakeShop
 from tests.simulator.harness import Sim
 from worker.ledger.engine import Ledger
+from worker.ledger.tables import events
 from worker.refund import Verdict
 from worker.steps.command import pause
 from worker.steps.poll import poll
@@ -223,3 +224,20 @@ def test_after_days_of_faults_every_refund_is_final_and_the_audit_finds_nothing(
     executed = [event["refund"] for event in sim.log(event="EXECUTED", order=f"O{number}")]
     assert len(executed) == len(set(executed))
     assert shop.audit() == []
+
+
+def test_what_moves_while_it_is_looked_at_is_no_breach(shop: Shop) -> None:
+    still = [shop.accept().order_id]
+
+    def move(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if still and f"FROM {events.name}" in statement:
+            intent = shop.claim(still.pop())
+            assert intent is not None
+            shop.settle(intent, Verdict.SUCCEEDED)
+
+    event.listen(shop.runtime.ledger.engine, "before_cursor_execute", move)
+    try:
+        assert shop.audit() == []
+    finally:
+        event.remove(shop.runtime.ledger.engine, "before_cursor_execute", move)
+    assert shop.state() == State.SUCCEEDED

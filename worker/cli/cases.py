@@ -66,7 +66,7 @@ def show_case(case_id: int, language: InLanguage = None, as_json: Json = False) 
 
 
 def _shown(case_id: int) -> dict[str, Any]:
-    with open_ledger().read() as connection:
+    with open_ledger().snapshot() as connection:
         row, found = case_reports.get_case(connection, case_id), find_case(connection, case_id)
         if row is None or found is None:
             fail(f"there is no case {case_id}", EXIT_REFUSED)

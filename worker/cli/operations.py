@@ -7,7 +7,7 @@ import typer
 
 from config.settings import load_settings
 from config.visible import visible
-from worker.audit import Finding, audit_modes, audit_order
+from worker.audit import Finding, audit_modes
 from worker.audit_imports import audit_import
 from worker.cli.bell import wake_orders
 from worker.cli.cases import By, who_acts
@@ -30,9 +30,9 @@ from worker.ledger.accounts import entries_of_account
 from worker.ledger.import_audit import tallies
 from worker.ledger.query_first import modes
 from worker.ledger.roles import grants
-from worker.ledger.whole import stopped_accounts, whole_orders
 from worker.runtime import build_runtime
 from worker.steps import command, holds
+from worker.steps.audit_ledger import audit_all_orders
 
 Reason = Annotated[str, typer.Option(help="Why, for people.")]
 
@@ -44,13 +44,12 @@ def audit(as_json: Json = False) -> None:
     ledger = open_ledger()
     found: list[Finding] = []
     orders = imports = 0
-    with ledger.read() as connection:
-        now = ledger.now(connection)
-        stopped = stopped_accounts(connection, now)
+    with ledger.snapshot() as connection:
         found += audit_modes(modes(connection))
-        for whole in whole_orders(connection):
-            orders += 1
-            found += audit_order(whole, stopped, now)
+    for findings in audit_all_orders(ledger):
+        orders += 1
+        found += findings
+    with ledger.snapshot() as connection:
         for tally in tallies(connection):
             imports += 1
             found += audit_import(tally)

@@ -120,7 +120,7 @@ def status(
 ) -> None:
     """Show a refund: state, amounts, events, attempts with what was exchanged, cases."""
     ledger = open_ledger()
-    with ledger.read() as connection:
+    with ledger.snapshot() as connection:
         found = find_refunds_by_number(connection, refund_no)
         found = [one for one in found if account in (None, one.account)]
         if not found:

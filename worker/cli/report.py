@@ -57,7 +57,7 @@ def report(
         fail("--by-day is of all that differs, not of one run or statement", EXIT_USAGE)
     today = datetime.now(UTC).astimezone(SHANGHAI).date()
     first = today - timedelta(days=days - 1)
-    with open_ledger().read() as connection:
+    with open_ledger().snapshot() as connection:
         found = _Report(
             days=[] if one else _days(connection, account, first, today),
             runs=_runs(connection, account, run, limit),

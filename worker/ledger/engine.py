@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, NoResultFound, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.errors import LostCommits, RowsLocked, ServiceAway
+from worker.ledger.silence import end_silent_sessions
 from worker.ledger.types import UtcTime
 from worker.ledger.writes import gathering, write_gathered
 
@@ -40,9 +41,13 @@ _FORBIDDEN: Final = "42501"
 #: PostgreSQL: a process that is stopped, or whose host is gone, in the midst of a transaction keeps
 #: its rows from all others for so long, in milliseconds; the server then undoes the transaction.
 IDLE_IN_TRANSACTION_MS = 10_000
+#: A lock is waited for a little longer, in milliseconds, unless the database has a bound of its
+#: own: whoever waits in vain ends what the server does not, and gives its thread to others.
+LOCK_WAIT_MS = 12_000
 #: A server that is cut off, or whose host is gone, says nothing: its connections are given up after
 #: so many seconds, instead of the quarter of an hour that TCP takes by itself. libpq's names.
-_CUT_OFF: Final = {
+_CONNECT: Final = {
+    "fallback_application_name": "refundry",
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 5,
@@ -53,6 +58,11 @@ _CUT_OFF: Final = {
 #: shows each statement what was committed meanwhile.
 _READING: Final[dict[str, dict[str, Any]]] = {
     "postgresql": {"isolation_level": "AUTOCOMMIT"},
+    "sqlite": {},
+}
+#: What is read by several statements, as it was at one moment.
+_AT_ONE_MOMENT: Final[dict[str, dict[str, Any]]] = {
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     "sqlite": {},
 }
 #: Connections a process may hold: its threads, and a few for ticks.
@@ -93,9 +103,9 @@ class Ledger:
         #: The ledger's time, to be selected beside something else.
         self.time = (clock or DatabaseClock()).expression(engine.dialect.name)
         self._now = select(self.time)
-        self._reading = engine.execution_options(
-            refundry_read=True, **_READING[engine.dialect.name]
-        )
+        reading = engine.execution_options(refundry_read=True)
+        self._reading = reading.execution_options(**_READING[engine.dialect.name])
+        self._at_one_moment = reading.execution_options(**_AT_ONE_MOMENT[engine.dialect.name])
         if not event.contains(engine, "before_execute", write_gathered):
             event.listen(engine, "before_execute", write_gathered)
 
@@ -109,15 +119,27 @@ class Ledger:
 
         Raises:
             ServiceAway: the database does not answer; whether a commit took place is unknown.
+            RowsLocked: somebody has kept a row for too long; nothing was written.
             LostCommits: a row that has to be there is not.
         """
-        with _away(), self.engine.connect() as connection, gathering(connection):
-            yield connection
+        try:
+            with _away(), self.engine.connect() as connection, gathering(connection):
+                yield connection
+        except RowsLocked:
+            with self.read() as connection:
+                end_silent_sessions(connection, IDLE_IN_TRANSACTION_MS)
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """To read only; the same errors. Each statement sees what was committed before it."""
         with _away(), self._reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """To read only; the same errors. All statements see what the first one has seen."""
+        with _away(), self._at_one_moment.connect() as connection:
             yield connection
 
 
@@ -160,7 +182,7 @@ def create_ledger_engine(url: str) -> Engine:
         url,
         pool_size=POOL_SIZE,
         max_overflow=10,
-        connect_args=_CUT_OFF,
+        connect_args=_CONNECT,
         hide_parameters=True,
     )
     event.listen(engine, "connect", _set_up_postgresql)
@@ -170,6 +192,10 @@ def create_ledger_engine(url: str) -> Engine:
 
 def _set_up_postgresql(connection: Any, _record: Any) -> None:
     connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
+    connection.execute(
+        f"SELECT set_config('lock_timeout', '{LOCK_WAIT_MS}ms', false)"
+        " WHERE current_setting('lock_timeout') = '0'"
+    )
     connection.commit()
 
 

@@ -13,7 +13,7 @@ from worker.ledger.tables import accounts
 from worker.ledger.types import is_one_of
 
 #: How long a lot waits for what somebody has locked; whoever works alone waits as long as it takes.
-LOCK_WAIT_MS: Final = 200
+LOT_WAIT_MS: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ def _guards(time: ColumnElement[datetime], bounded: bool) -> Select[Any]:
     """At least one row: the time is there without any account."""
     columns: list[Any] = [time.label("now")]
     if bounded:
-        columns.append(func.set_config("lock_timeout", f"{LOCK_WAIT_MS}ms", True))
+        columns.append(func.set_config("lock_timeout", f"{LOT_WAIT_MS}ms", True))
     clock = select(*columns).subquery()
     wanted = is_one_of(accounts.c.name, "names")
     return select(clock.c.now, accounts).select_from(clock.outerjoin(accounts, wanted))

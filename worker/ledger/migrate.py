@@ -35,6 +35,7 @@ def upgrade(url: str) -> None:
     try:
         with Ledger(engine).write() as connection:
             if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
             command.upgrade(_config(connection), "head")
     finally:

@@ -52,14 +52,12 @@ class WholeOrder:
     refunds: list[WholeRefund] = field(default_factory=list)
 
 
-def whole_orders(connection: Connection) -> Iterator[WholeOrder]:
-    """Every order, the oldest first."""
-    last = 0
-    while rows := connection.execute(
+def next_whole_orders(connection: Connection, last: int) -> list[WholeOrder]:
+    """The next orders behind the one of that id, the oldest first."""
+    rows = connection.execute(
         select(orders).where(orders.c.id > last).order_by(orders.c.id).limit(CHUNK)
-    ).all():
-        yield from _with_refunds(connection, rows)
-        last = rows[-1].id
+    )
+    return list(_with_refunds(connection, rows.all()))
 
 
 def whole_orders_of(connection: Connection, ids: Collection[int]) -> Iterator[WholeOrder]:

@@ -58,10 +58,10 @@ ALLOWED: Final[Mapping[str, Allowed]] = MappingProxyType(
         "sql lock refunds": Allowed(0.04, 0.04, 0.04, "a tick's claim"),
         "sql read accounts": Allowed(0.04, 0.04, 0.04, "a tick's look whether something is due"),
         "sql read refunds": Allowed(
-            5.05,
-            5.8,
-            5.05,
-            "is the number known; is the order busy; the new ids; last check; outcome; answer",
+            4.05,
+            4.8,
+            4.05,
+            "is the number known; is the order busy; last check; outcome; answer",
         ),
         "sql read the time": Allowed(
             1.02,

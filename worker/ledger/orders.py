@@ -7,9 +7,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from config.errors import ConfigError
+from worker.ledger.bulk import insert_rows
 from worker.ledger.rows import Order, order_of
 from worker.ledger.tables import accounts, orders
-from worker.ledger.types import insert_into, is_one_of
+from worker.ledger.types import is_one_of
 from worker.ledger.writes import update_row
 from worker.refund import Figures
 
@@ -62,12 +63,8 @@ def orders_by_number(
 
 def insert_orders(connection: Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Insert orders of one merchant; number and id of those whose number was not there."""
-    statement = (
-        insert_into(connection, orders)
-        .on_conflict_do_nothing(index_elements=["merchant", "order_no"])
-        .returning(orders.c.order_no, orders.c.id)
-    )
-    written = connection.execute(statement, list(rows))
+    key, answer = ("merchant", "order_no"), ("order_no", "id")
+    written = insert_rows(connection, orders, rows, unless=key, returning=answer)
     return {row.order_no: row.id for row in written}
 
 

@@ -5,8 +5,9 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, and_, bindparam, insert, or_, select, text, update
+from sqlalchemy import Connection, Select, Table, and_, bindparam, or_, select, text, update
 
+from worker.ledger.bulk import insert_rows
 from worker.ledger.rows import (
     AttemptRow,
     Breaker,
@@ -92,23 +93,10 @@ def orders_with_open(connection: Connection, order_ids: Sequence[int]) -> set[in
     return set(connection.execute(_OPEN_ORDERS, {"ids": list(order_ids)}).scalars())
 
 
-_INSERTED: Final = insert(refunds)
-_IDS: Final = select(refunds.c.refund_no, refunds.c.id).where(
-    refunds.c.merchant == bindparam("of_merchant"), is_one_of(refunds.c.refund_no, "numbers")
-)
-
-
-def insert_refunds(
-    connection: Connection, merchant: str, rows: Sequence[dict[str, Any]]
-) -> dict[str, int]:
-    """Insert refunds of one merchant, in their order; number and id of each.
-
-    In two statements whose text is the same for any number of rows: they stay prepared.
-    """
-    connection.execute(_INSERTED, list(rows))
-    numbers = [row["refund_no"] for row in rows]
-    found = connection.execute(_IDS, {"of_merchant": merchant, "numbers": numbers})
-    return {row.refund_no: row.id for row in found}
+def insert_refunds(connection: Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Insert refunds of one merchant, in their order; number and id of each."""
+    written = insert_rows(connection, refunds, rows, returning=("refund_no", "id"))
+    return {row.refund_no: row.id for row in written}
 
 
 def update_refund(connection: Connection, refund_id: int, values: dict[str, Any]) -> None:

@@ -4,12 +4,14 @@ Rows that many decisions write into one table become one statement for all of th
 difference: whatever is executed on the connection executes what was gathered first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Table, Update, bindparam, insert, update
+from sqlalchemy import Connection, Table, Update, bindparam, update
+
+from worker.ledger.bulk import insert_rows
 
 _GATHERED: Final = "refundry_gathered"
 
@@ -35,29 +37,36 @@ class Gathered:
         """Execute it all."""
         if not self._updates and not self._inserts:
             return
-        lots: dict[tuple[Update | Insert, frozenset[str]], list[dict[str, Any]]] = {}
-        for (table, key), values in self._updates.items():
-            keys = {f"key_{name}": value for name, value in key}
-            named = _update(table, tuple(name for name, _ in key)), frozenset(values)
-            lots.setdefault(named, []).append(keys | values)
-        for table, row in self._inserts:
-            lots.setdefault((_insert(table), frozenset(row)), []).append(dict(row))
-        self._updates.clear()
-        self._inserts.clear()
-        for (statement, _), rows in lots.items():
-            connection.execute(statement, rows)
+        updates, inserts = self._updates, self._inserts
+        self._updates, self._inserts = {}, []
+        _update_all(connection, updates)
+        _insert_all(connection, inserts)
+
+
+def _update_all(
+    connection: Connection, updates: Mapping[tuple[Table, Key], dict[str, Any]]
+) -> None:
+    lots: dict[tuple[Update, frozenset[str]], list[dict[str, Any]]] = {}
+    for (table, key), values in updates.items():
+        keys = {f"key_{name}": value for name, value in key}
+        named = _update(table, tuple(name for name, _ in key)), frozenset(values)
+        lots.setdefault(named, []).append(keys | values)
+    for (statement, _), rows in lots.items():
+        connection.execute(statement, rows)
+
+
+def _insert_all(connection: Connection, inserts: Iterable[tuple[Table, Mapping[str, Any]]]) -> None:
+    lots: dict[tuple[Table, frozenset[str]], list[dict[str, Any]]] = {}
+    for table, row in inserts:
+        lots.setdefault((table, frozenset(row)), []).append(dict(row))
+    for (table, _), rows in lots.items():
+        insert_rows(connection, table, rows)
 
 
 @cache
 def _update(table: Table, keys: tuple[str, ...]) -> Update:
     """Of the columns that its rows name."""
     return update(table).where(*(table.c[name] == bindparam(f"key_{name}") for name in keys))
-
-
-@cache
-def _insert(table: Table) -> Insert:
-    """Nobody reads what the database makes of it."""
-    return insert(table).inline()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ from worker.steps.intake_rows import (
     accepted_detail,
     is_large,
     new_order,
+    new_order_row,
     new_refund,
     refund_row,
 )
@@ -120,7 +121,7 @@ def take_within(
 ) -> Sequence[Accepted | Refused | Undone]:
     """The same in the caller's transaction, which is undone where it raises."""
     desk = _open_desk(connection, ledger, merchant, jobs, patient)
-    return _write(desk, merchant, [_judged(desk, merchant, job, patient) for job in jobs], patient)
+    return _write(desk, [_judged(desk, merchant, job, patient) for job in jobs], patient)
 
 
 def _open_desk(
@@ -232,7 +233,7 @@ def _may_begin(desk: Desk, job: Job, order: Order) -> bool:
 
 
 def _write(
-    desk: Desk, merchant: str, results: list[Placed | Accepted | Refused | Undone], patient: bool
+    desk: Desk, results: list[Placed | Accepted | Refused | Undone], patient: bool
 ) -> Sequence[Accepted | Refused | Undone]:
     """All that was placed; what could not be, for somebody has its order, is left undone."""
     _write_orders(desk)
@@ -242,7 +243,7 @@ def _write(
         if isinstance(one, Placed) and desk.orders[one.job.request.order_no].id != NOT_YET
     ]
     rows = [one.row | {"order_id": desk.orders[one.job.request.order_no].id} for one in placed]
-    ids = insert_refunds(desk.connection, merchant, rows) if rows else {}
+    ids = insert_refunds(desk.connection, rows) if rows else {}
     accepted = {
         row["refund_no"]: _write_one(desk, one, row, ids[row["refund_no"]])
         for one, row in zip(placed, rows, strict=True)
@@ -262,9 +263,7 @@ def _write_orders(desk: Desk) -> None:
     new = [number for number in sorted(desk.changed) if desk.orders[number].id == NOT_YET]
     if not new:
         return
-    rows = [asdict(desk.orders[number]) for number in new]
-    for row in rows:
-        del row["id"]
+    rows = [new_order_row(desk.orders[number]) for number in new]
     for number, order_id in insert_orders(desk.connection, rows).items():
         desk.orders[number] = replace(desk.orders[number], id=order_id)
 

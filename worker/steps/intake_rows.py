@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -63,6 +64,11 @@ def new_order(merchant: str, request: RefundRequest, now: datetime) -> Order:
         "created_at": now,
     }
     return order_of(_NEW_ORDER | known)
+
+
+def new_order_row(order: Order) -> dict[str, Any]:
+    """The row of an order that is not in the ledger yet."""
+    return {field.name: getattr(order, field.name) for field in fields(order) if field.name != "id"}
 
 
 def refund_row(

@@ -1,4 +1,7 @@
-"""``refunds.keeping``: beat's tick that purges, seals anew, and archives what is due."""
+"""``refunds.keeping``: beat's tick that purges, seals anew, and archives what is due.
+
+And ends sessions that fell silent: not everybody waits for the rows that they keep.
+"""
 
 from config.celery_options import TASK_KEEPING
 from worker.app import app
@@ -10,5 +13,6 @@ from worker.steps.keeping import tidy
 @app.task(name=TASK_KEEPING, send_events=False)
 def keep() -> None:
     """For some seconds. Flower does not see it."""
+    get_runtime().ledger.end_silent_sessions()
     tidy(get_runtime())
     archive_for_a_while(get_runtime())

@@ -65,6 +65,23 @@ def test_who_stops_in_the_midst_of_sending_keeps_the_order_for_a_while_only(
         assert shop.audit() == []
 
 
+def test_a_tick_ends_what_nobody_waits_for(
+    postgres_url: str, make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "IDLE_IN_TRANSACTION_MS", 3000)
+    with migrated(postgres_url) as ledger:
+        with silent_writer(postgres_url, make_shop(ledger).accept()):
+            eventually(lambda: is_waited_for(ledger), "a part of it has come to the server")
+            ledger.end_silent_sessions()
+            assert is_waited_for(ledger)
+
+            def is_over() -> bool:
+                ledger.end_silent_sessions()
+                return not is_waited_for(ledger)
+
+            eventually(is_over, "it has been silent for too long")
+
+
 def test_who_is_at_work_is_not_taken_for_silent(
     postgres_url: str, make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,9 +126,13 @@ class Ledger:
             with _away(), self.engine.connect() as connection, gathering(connection):
                 yield connection
         except RowsLocked:
-            with self.read() as connection:
-                end_silent_sessions(connection, IDLE_IN_TRANSACTION_MS)
+            self.end_silent_sessions()
             raise
+
+    def end_silent_sessions(self) -> None:
+        """End those that the server waits for in the midst of what they send; ServiceAway."""
+        with self.read() as connection:
+            end_silent_sessions(connection, IDLE_IN_TRANSACTION_MS)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -12,7 +12,7 @@ from worker.ledger.rows import Breaker
 from worker.ledger.tables import accounts
 from worker.ledger.types import is_one_of
 
-#: How long a lot waits for what somebody has locked; whoever works alone waits as long as it takes.
+#: How long a lot waits for what somebody has locked; whoever works alone is more patient.
 LOT_WAIT_MS: Final = 200
 
 

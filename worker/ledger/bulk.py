@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Row, Table, TextClause, insert, text
+from sqlalchemy import Connection, Dialect, Row, Table, TextClause, text
 from sqlalchemy.dialects import postgresql
 
 from worker.ledger.types import insert_into
@@ -51,7 +51,7 @@ def _one_by_one(
     returning: tuple[str, ...],
     unless: tuple[str, ...],
 ) -> Any:
-    statement: Any = insert_into(connection, table) if unless else insert(table)
+    statement: Any = insert_into(connection, table)
     if unless:
         statement = statement.on_conflict_do_nothing(index_elements=unless)
     if returning:

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, ClassVar, Final
 
 import structlog
-from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer
 
 from worker.announcing.destinations import without_url
@@ -28,7 +27,7 @@ _EVENTS_S: Final = 0.5
 MAX_MESSAGE: Final = 512 * 1024
 #: What is kept of an unreadable body, in bytes.
 _MAX_BODY: Final = 2000
-#: What is shown of a job's fields, in characters, as Celery's producers do it.
+#: What is shown of a job's fields, in characters.
 _MAX_SHOWN: Final = 1024
 
 #: What Celery trips over in a malformed message; a broker that went away raises none of these.
@@ -148,9 +147,17 @@ def _hide_private(message: Any) -> None:
     except Exception:
         args, kwargs = (), {}
     if message.headers.get("kwargsrepr"):
-        message.headers["kwargsrepr"] = saferepr(_shown(kwargs), _MAX_SHOWN)
+        message.headers["kwargsrepr"] = _as_text(_shown(kwargs))
     if message.headers.get("argsrepr"):  # no task of ours takes any
         message.headers["argsrepr"] = "(...)" if args else "()"
+
+
+def _as_text(shown: Any) -> str:
+    try:
+        text = repr(shown)
+    except RecursionError:  # what is nested deeper than it can be written is refused by its task
+        return "{...}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _shown(kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,19 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Valkey that lives as long as the tests."""
-    folder = tmp_path_factory.mktemp("valkey")
+    with _valkey_in(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[str]:
+    """URL of a Valkey that nobody minds being changed."""
+    with _valkey_in(tmp_path / "valkey") as url:
+        yield url
+
+
+@contextmanager
+def _valkey_in(folder: Path) -> Iterator[str]:
     port = find_free_port()  # its own choice is the same in two processes at once
     with ValkeyServer(port=port, data_dir=folder, config={"appendonly": "yes"}) as server:
         yield f"redis://127.0.0.1:{server.port}/0"

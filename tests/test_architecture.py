@@ -25,7 +25,7 @@ CELERY = {"celery", "kombu", "vine", "billiard"}
 #: Who may know Celery: a file, or a folder with all that is in it.
 KNOW_CELERY = (
     "client/src/refundry", "config", "tasks", "gateway",
-    "worker/app.py", "worker/celery_shim.py", "worker/wake.py",
+    "worker/app.py", "worker/celery_shim.py", "worker/redis_transport.py", "worker/wake.py",
 )  # fmt: skip
 #: Who may know SQLAlchemy beside the ledger: these name connections and exceptions.
 KNOW_SQLALCHEMY = ("worker/steps", "worker/cli")

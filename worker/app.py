@@ -13,6 +13,7 @@ from config.logs import configure_logging
 from config.settings import load_settings
 from worker.celery_shim import install_shim, only_look
 from worker.errors import ServiceAway
+from worker.redis_transport import install_transport
 from worker.runtime import build_lines
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ class LedgerTask(Task):  # type: ignore[misc]  # Celery has no types
 app = Celery("refundry", set_as_current=True, task_cls=LedgerTask)
 app.config_from_object(celery_options(load_settings().broker()))
 install_shim()
+install_transport()
 only_look(Panel)
 
 

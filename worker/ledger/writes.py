@@ -6,12 +6,11 @@ difference: whatever is executed on the connection executes what was gathered fi
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, Update, bindparam, update
+from sqlalchemy import Connection, Table
 
-from worker.ledger.bulk import insert_rows
+from worker.ledger.bulk import find_by_index, insert_rows, update_rows
 
 _GATHERED: Final = "refundry_gathered"
 
@@ -46,13 +45,15 @@ class Gathered:
 def _update_all(
     connection: Connection, updates: Mapping[tuple[Table, Key], dict[str, Any]]
 ) -> None:
-    lots: dict[tuple[Update, frozenset[str]], list[dict[str, Any]]] = {}
+    lots: dict[tuple[Table, tuple[str, ...], frozenset[str]], list[dict[str, Any]]] = {}
     for (table, key), values in updates.items():
         keys = {f"key_{name}": value for name, value in key}
-        named = _update(table, tuple(name for name, _ in key)), frozenset(values)
-        lots.setdefault(named, []).append(keys | values)
-    for (statement, _), rows in lots.items():
-        connection.execute(statement, rows)
+        alike = table, tuple(name for name, _ in key), frozenset(values)
+        lots.setdefault(alike, []).append(keys | values)
+    if any(len(rows) > 1 for rows in lots.values()):
+        find_by_index(connection)
+    for (table, names, _), rows in lots.items():
+        update_rows(connection, table, names, rows)
 
 
 def _insert_all(connection: Connection, inserts: Iterable[tuple[Table, Mapping[str, Any]]]) -> None:
@@ -61,12 +62,6 @@ def _insert_all(connection: Connection, inserts: Iterable[tuple[Table, Mapping[s
         lots.setdefault((table, frozenset(row)), []).append(dict(row))
     for (table, _), rows in lots.items():
         insert_rows(connection, table, rows)
-
-
-@cache
-def _update(table: Table, keys: tuple[str, ...]) -> Update:
-    """Of the columns that its rows name."""
-    return update(table).where(*(table.c[name] == bindparam(f"key_{name}") for name in keys))
 
 
 @contextmanager

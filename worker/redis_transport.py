@@ -4,8 +4,8 @@ kombu makes a round trip to take a message, another to note that somebody has it
 acknowledge it, all in the worker's event loop, which is most of what a busy worker then does; and
 between the first two the message is nowhere, so that a worker that is killed loses it. Here,
 whenever tasks have ended, what they acknowledge and what may be taken in their place go in one
-round trip, and a script notes each message before it takes it. A worker that has nothing to do
-waits by ``BRPOP`` as before.
+round trip, and a script notes each message before it takes it. A worker that has room and nothing
+to acknowledge waits by ``BRPOP`` as before.
 """
 
 import time

@@ -131,6 +131,19 @@ def test_a_message_that_cannot_be_read_shows_nothing(consumer: ModuleType) -> No
     assert message.headers["kwargsrepr"] == "{}"
 
 
+def test_what_is_nested_too_deep_to_be_written_is_shown_as_nothing(
+    consumer: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its task refuses it, and says why."""
+    deep: dict[str, Any] = {}
+    for _ in range(10_000):
+        deep = {"extra": deep}
+    monkeypatch.setattr(consumer, "_shown", lambda kwargs: deep)
+    message = Message(PERSON)
+    consumer._hide_private(message)
+    assert message.headers["kwargsrepr"] == "{...}"
+
+
 def test_nothing_personal_is_kept_of_a_message_that_names_no_task_of_ours(
     shop: Shop, consumer: ModuleType
 ) -> None:

@@ -51,9 +51,8 @@ def insert_rows(
         unless: columns of a key; a row whose key is there already is left out.
     """
     if connection.dialect.name == "postgresql":
-        names = tuple(column.name for column in table.c if column.name in rows[0])
-        statement = _from_json(table, names, returning, unless)
-        done = connection.execute(statement, {"rows": json.dumps(rows, default=_as_json)})
+        statement = _from_json(table, _named(table, rows), returning, unless)
+        done = connection.execute(statement, _given(rows))
     else:
         done = _one_by_one(connection, table, rows, returning, unless)
     return done.all() if returning else ()
@@ -73,9 +72,7 @@ def update_rows(
     if connection.dialect.name != "postgresql" or len(rows) == 1:
         connection.execute(_by_key(table, keys), list(rows))
         return
-    names = tuple(column.name for column in table.c if column.name in rows[0])
-    statement = _update_from_json(table, keys, names)
-    connection.execute(statement, {"rows": json.dumps(rows, default=_as_json)})
+    connection.execute(_update_from_json(table, keys, _named(table, rows)), _given(rows))
 
 
 def find_by_index(connection: Connection) -> None:
@@ -109,8 +106,7 @@ def _from_json(
     table: Table, names: tuple[str, ...], returning: tuple[str, ...], unless: tuple[str, ...]
 ) -> TextClause:
     columns = ", ".join(names)
-    typed = ", ".join(f"{name} {table.c[name].type.compile(_DIALECT)}" for name in names)
-    given = f"json_to_recordset(CAST(:rows AS json)) AS given ({typed})"
+    given = _recordset(table, {name: name for name in names})
     parts = [f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {given}"]
     if unless:
         parts.append(f"ON CONFLICT ({', '.join(unless)}) DO NOTHING")
@@ -127,12 +123,26 @@ def _by_key(table: Table, keys: tuple[str, ...]) -> Update:
 
 @cache
 def _update_from_json(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> TextClause:
-    typed = [f"key_{name} {table.c[name].type.compile(_DIALECT)}" for name in keys]
-    typed += [f"{name} {table.c[name].type.compile(_DIALECT)}" for name in names]
+    found_by = {f"key_{name}": name for name in keys}
+    given = _recordset(table, found_by | {name: name for name in names})
     changed = ", ".join(f"{name} = given.{name}" for name in names)
     same = " AND ".join(f"{table.name}.{name} = given.key_{name}" for name in keys)
-    given = f"json_to_recordset(CAST(:rows AS json)) AS given ({', '.join(typed)})"
     return text(f"UPDATE {table.name} SET {changed} FROM {given} WHERE {same}")
+
+
+def _named(table: Table, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The columns that the rows name, in the table's order."""
+    return tuple(column.name for column in table.c if column.name in rows[0])
+
+
+def _recordset(table: Table, columns: dict[str, str]) -> str:
+    """What :func:`_given` gives, as a table: each name there, and whose type of ours it has."""
+    typed = (f"{name} {table.c[ours].type.compile(_DIALECT)}" for name, ours in columns.items())
+    return f"json_to_recordset(CAST(:rows AS json)) AS given ({', '.join(typed)})"
+
+
+def _given(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    return {"rows": json.dumps(rows, default=_as_json)}
 
 
 def _as_json(value: object) -> str:

@@ -135,7 +135,7 @@ def work_off(contender: Contender, site: Site, work: list[Job]) -> tuple[Run, Wa
         contender.stop()
 
 
-def waits(contender: Contender, site: Site, wanted: int = 100) -> list[float]:
+def waits(contender: Contender, site: Site, wanted: int) -> list[float]:
     """Seconds from handing a job over to its request, one job at a time."""
     with at_work(contender, site):
         return [_one_wait(contender, site, job) for job in jobs(wanted, 1)]

@@ -4,6 +4,7 @@
 each process, Flower and a shell among them, which takes a dozen MiB.
 """
 
+import sys
 from typing import Any, Final
 
 import click
@@ -18,6 +19,8 @@ _COMMANDS: Final = click.Group(commands=[worker, beat], help=__doc__)
 
 def main() -> None:
     """Begin as Celery's entry point does."""
+    # structlog loads what prints colours where there is some; it takes four MiB of a process
+    sys.modules["rich"] = None  # type: ignore[assignment]
     context = CLIContext(app=_app(), no_color=False, workdir=None)
     _COMMANDS(prog_name="python -m tasks", obj=context, auto_envvar_prefix="CELERY")
 

@@ -1,6 +1,7 @@
 """The Celery app: ``python -m celery -A worker.app worker|beat|flower``."""
 
-from typing import Any
+import gc
+from typing import Any, Final
 
 import structlog
 from celery import Celery, Task, signals
@@ -17,6 +18,9 @@ from worker.redis_transport import install_transport
 from worker.runtime import build_lines
 
 _log = structlog.get_logger(__name__)
+
+#: New objects before Python looks for cycles among them, of which refunds leave few.
+_NEW_OBJECTS: Final = 10_000
 
 
 class LedgerTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -53,3 +57,11 @@ def _refuse_wrong_accounts(**_: object) -> None:
         build_lines(load_accounts(load_settings().accounts_file()))
     except ConfigError as error:
         raise SystemExit(f"refundry: {error}") from None
+
+
+@signals.worker_ready.connect
+def _collect_less(**_: object) -> None:
+    """What was loaded to start stays for good: nobody searches it for garbage ever again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)

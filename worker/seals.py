@@ -1,22 +1,18 @@
 """Personal data under seal: encrypted, bound to its refund, and told apart without being opened.
 
-Fernet (AES-128-CBC with HMAC-SHA256) under the newest key. A row names its key by a digest of it,
-so that a key that is missing is told from data that was tampered with.
+It is sealed under the newest key. A row names its key by a digest of it, so that a key that is
+missing is told from data that was tampered with.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-from cryptography.fernet import Fernet, InvalidToken
+from typing import TYPE_CHECKING, Any
 
 from worker.errors import CannotOpen
 
-#: Of a key's digest, in characters: enough to tell keys apart, and nothing to find one by.
-_ID_LENGTH: Final = 12
+if TYPE_CHECKING:
+    from worker.seal_keys import Key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,22 +35,11 @@ class Sealed:
         return self.digests[self.key_id]
 
 
-class _Key:
-    def __init__(self, text: str) -> None:
-        key = text.encode()
-        self.id = hashlib.sha256(b"refundry personal key\0" + key).hexdigest()[:_ID_LENGTH]
-        self.fernet = Fernet(key)
-        self._comparing = hmac.digest(key, b"refundry personal digest", "sha256")
-
-    def digest_of(self, content: bytes) -> str:
-        return hmac.new(self._comparing, content, hashlib.sha256).hexdigest()
-
-
 class Seals:
     """The keys of this installation, the newest first."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
-        found = [_Key(key) for key in keys]
+        found = _read(keys) if keys else []
         self._keys = {key.id: key for key in found}
         #: The key that is sealed with; None where there is no key.
         self.newest = found[0].id if found else None
@@ -76,7 +61,7 @@ class Seals:
         return Sealed(
             names=tuple(sorted(fields)),
             key_id=self.newest,
-            token=self._keys[self.newest].fernet.encrypt(content).decode(),
+            token=self._keys[self.newest].encrypt(content),
             digests={name: key.digest_of(content) for name, key in self._keys.items()},
             former=former,
         )
@@ -89,19 +74,18 @@ class Seals:
         """
         if key_id not in self._keys:
             raise CannotOpen(f"the key {key_id} is not in REFUNDRY_PERSONAL_KEYS: put it back")
-        try:
-            content: dict[str, Any] = json.loads(self._keys[key_id].fernet.decrypt(token.encode()))
-        except (InvalidToken, ValueError):
-            raise CannotOpen("it is not what was sealed") from None
+        content: dict[str, Any] = json.loads(self._keys[key_id].decrypt(token))
         if content["refund"] != refund:
             raise CannotOpen("it was sealed for another refund")
         fields: dict[str, Any] = content["fields"]
         return fields
 
 
-def new_key() -> str:
-    """A key for ``REFUNDRY_PERSONAL_KEYS``."""
-    return Fernet.generate_key().decode()
+def _read(texts: Sequence[str]) -> list["Key"]:
+    """What encrypts is loaded where there are keys: it takes six MiB of every process."""
+    from worker.seal_keys import Key
+
+    return [Key(text) for text in texts]
 
 
 def _content(refund: str, fields: Mapping[str, Any]) -> bytes:

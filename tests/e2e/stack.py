@@ -23,7 +23,7 @@ from tests.simulator.harness import APPID, BAOFU_KEYS, GAT_SECRET, KEY, Sim
 from worker.ledger import reports
 from worker.ledger.engine import Ledger
 from worker.ledger.reports import ExportRow
-from worker.seals import new_key
+from worker.seal_keys import new_key
 from worker.supervisor.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from tests.e2e.stack import PROVIDERS, Job, Stack, running
 from tests.receiver import SECRET, Receiver
 from tests.simulator.harness import BAOFU_KEYS, GAT_SECRET, KEY
 from worker.ledger.tables import metadata
-from worker.seals import new_key
+from worker.seal_keys import new_key
 
 FLOWER_PASSWORD = "PLANTED-FLOWER-PASSWORD"
 DATABASE_PASSWORD = "PLANTED-DATABASE-PASSWORD"

@@ -10,7 +10,7 @@ from refundry import RefundRequest
 from tests.gateway.harness import Gateway, job, problem
 from tests.integration.builders import race
 from worker.ledger.engine import Ledger
-from worker.seals import new_key
+from worker.seal_keys import new_key
 
 Names = dict[str, Any]
 

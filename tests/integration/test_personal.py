@@ -19,7 +19,8 @@ from tests.simulator.harness import APPID
 from worker.errors import Refused, ServiceAway
 from worker.ledger.engine import Ledger
 from worker.personal import masked, personal_in
-from worker.seals import Seals, new_key
+from worker.seal_keys import new_key
+from worker.seals import Seals
 from worker.steps.intake import accept
 from worker.steps.refuse import refuse
 

@@ -30,7 +30,8 @@ from worker.ledger.engine import Ledger
 from worker.ledger.tables import metadata
 from worker.providers.base import load_provider
 from worker.refund import Verdict
-from worker.seals import Seals, new_key
+from worker.seal_keys import new_key
+from worker.seals import Seals
 from worker.steps.poll import poll
 from worker.steps.submit import submit
 

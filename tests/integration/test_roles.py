@@ -44,7 +44,8 @@ from worker.ledger.import_rows import result_rows
 from worker.ledger.roles import GATEWAY, OPERATOR, READER, WORKER
 from worker.ledger.tables import metadata
 from worker.refund import Outcome, Verdict
-from worker.seals import Seals, new_key
+from worker.seal_keys import new_key
+from worker.seals import Seals
 from worker.steps import import_commands, keeping
 from worker.steps.announce import announce
 from worker.steps.archive import archive

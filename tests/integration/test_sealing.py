@@ -27,7 +27,8 @@ from worker.ledger.tables import metadata
 from worker.providers.base import RefundFacts
 from worker.providers.http import Answer, Call, always
 from worker.refund import Outcome, Verdict
-from worker.seals import Seals, new_key
+from worker.seal_keys import new_key
+from worker.seals import Seals
 from worker.steps import intake, keeping
 from worker.steps.command import cancel_refund, resubmit_refund
 from worker.steps.intake import accept

@@ -13,7 +13,8 @@ from config.personal_keys import read_keys
 from config.settings import load_settings
 from worker.errors import CannotOpen
 from worker.personal import without_values
-from worker.seals import Seals, new_key
+from worker.seal_keys import new_key
+from worker.seals import Seals
 
 OLD, NEW = (base64.urlsafe_b64encode(bytes([byte] * 32)).decode() for byte in (1, 2))
 FIELDS = st.dictionaries(

@@ -10,7 +10,8 @@ from worker.cli.output import print_done, print_json, print_line, print_table
 from worker.cli.refunds import Json
 from worker.ledger.personal_data import count_kept
 from worker.runtime import build_runtime
-from worker.seals import Seals, new_key
+from worker.seal_keys import new_key
+from worker.seals import Seals
 from worker.steps import keeping
 
 personal_commands = typer.Typer(help="Personal data under seal.", no_args_is_help=True)

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, NoResultFound, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.errors import LostCommits, RowsLocked, ServiceAway
+from worker.ledger.cursor import SparingCursor
 from worker.ledger.silence import end_silent_sessions
 from worker.ledger.types import UtcTime
 from worker.ledger.writes import gathering, write_gathered
@@ -186,7 +187,7 @@ def create_ledger_engine(url: str) -> Engine:
         url,
         pool_size=POOL_SIZE,
         max_overflow=10,
-        connect_args=_CONNECT,
+        connect_args={**_CONNECT, "cursor_factory": SparingCursor},
         hide_parameters=True,
     )
     event.listen(engine, "connect", _set_up_postgresql)

@@ -12,6 +12,7 @@ from worker.ledger.rows import (
     AttemptRow,
     Breaker,
     Head,
+    Known,
     Order,
     Refund,
     Sendable,
@@ -69,18 +70,17 @@ def lock_refund(connection: Connection, refund_id: int) -> Refund:
     return refund_of(connection.execute(found).mappings().one())
 
 
-_BY_NUMBER: Final = refund_rows().where(
+_KNOWN: Final = select(*(refunds.c[name] for name in Known._fields)).where(
     refunds.c.merchant == bindparam("of_merchant"), is_one_of(refunds.c.refund_no, "numbers")
 )
 
 
-def find_refunds(
+def known_refunds(
     connection: Connection, merchant: str, numbers: Sequence[str]
-) -> dict[str, Refund]:
+) -> dict[str, Known]:
     """Those of the merchant's refunds that are there, by their numbers; not locked."""
-    given = {"of_merchant": merchant, "numbers": list(numbers)}
-    rows = connection.execute(_BY_NUMBER, given)
-    return {row.refund_no: refund_of(row._mapping) for row in rows}
+    rows = connection.execute(_KNOWN, {"of_merchant": merchant, "numbers": list(numbers)})
+    return {row.refund_no: Known(*row) for row in rows}
 
 
 _OPEN_ORDERS: Final = select(refunds.c.order_id).where(

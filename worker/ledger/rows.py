@@ -119,6 +119,17 @@ class Refund:
         return self.uncleared or self.cleared_at is not None
 
 
+class Known(NamedTuple):
+    """A refund that a job's number stands for, and what its content is told by."""
+
+    id: int
+    order_id: int
+    refund_no: str
+    amount: int
+    fingerprint: str
+    request: dict[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breaker:
     """An account's breaker, as a worker saw it: open, or on trial, where it has a time."""

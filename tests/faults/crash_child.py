@@ -44,15 +44,18 @@ LATER = timedelta(minutes=70)
 SOON = 12
 
 
-def play(spec: Spec, leave: Callable[[str], None]) -> Spec:
-    """Run a spec's steps, numbering their effects; what came of it."""
+def play(spec: Spec, leave: Callable[..., None]) -> Spec:
+    """Run a spec's steps, numbering their effects; what came of it.
+
+    ``leave`` is told where and when this process has come to its point.
+    """
     random.seed(spec["seed"])  # jitter is the same in every run
     point = Point(**spec["point"]) if spec["point"] else None
     engine = _engine(spec["database"])
     engine.dispose(close=False)  # connections are the parent's, if there are any
     with at_work(spec, Ledger(engine)) as (shop, work):
         work.take(spec["before"])
-        effects = Effects(point, leave)
+        effects = Effects(point, lambda label: leave(at=label, now=shop.clock.now.isoformat()))
         watch(effects, engine)
         work.take(spec["steps"])
         seen = list(effects.seen)

@@ -62,7 +62,7 @@ def _live(spec: Spec, tells: int) -> None:
             line = line[os.write(tells, line) :]
 
     try:
-        tell(**play(spec, lambda label: tell(at=label)))
+        tell(**play(spec, tell))
     except BaseException:
         tell(error=traceback.format_exc()[-3000:])
         os._exit(FAILED)

@@ -6,8 +6,6 @@ from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from worker.errors import CannotOpen
-
 #: Of a key's digest, in characters: enough to tell keys apart, and nothing to find one by.
 _ID_LENGTH: Final = 12
 
@@ -29,12 +27,12 @@ class Key:
         """The content that was encrypted.
 
         Raises:
-            CannotOpen: it was not, or not with this key.
+            ValueError: it was not, or not with this key.
         """
         try:
             return self._fernet.decrypt(token.encode())
-        except (InvalidToken, ValueError):
-            raise CannotOpen("it is not what was sealed") from None
+        except InvalidToken:
+            raise ValueError("it was not encrypted with this key") from None
 
     def digest_of(self, content: bytes) -> str:
         """What tells equal contents from others without the key's showing."""

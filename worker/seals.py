@@ -74,7 +74,10 @@ class Seals:
         """
         if key_id not in self._keys:
             raise CannotOpen(f"the key {key_id} is not in REFUNDRY_PERSONAL_KEYS: put it back")
-        content: dict[str, Any] = json.loads(self._keys[key_id].decrypt(token))
+        try:
+            content: dict[str, Any] = json.loads(self._keys[key_id].decrypt(token))
+        except ValueError:
+            raise CannotOpen("it is not what was sealed") from None
         if content["refund"] != refund:
             raise CannotOpen("it was sealed for another refund")
         fields: dict[str, Any] = content["fields"]

@@ -97,4 +97,4 @@ def hot_order(plan: Plan, section: Section) -> None:
 def p99(values: Iterable[float]) -> float:
     """All but one in a hundred are no greater."""
     ordered = sorted(values)
-    return ordered[len(ordered) - 1 - len(ordered) // 100]
+    return ordered[-1 - len(ordered) // 100]

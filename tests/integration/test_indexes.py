@@ -119,7 +119,7 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "head_of_order": lambda c: refunds.head_of_order(c, HISTORY + 5, lock=True),
     "head_of_order, unlocked": lambda c: refunds.head_of_order(c, HISTORY + 5, lock=False),
     "find_refund": lambda c: refunds.find_refund(c, "M", "R77"),
-    "known_refunds": lambda c: refunds.known_refunds(c, "M", ["R77", "R78"]),
+    "used_numbers": lambda c: refunds.used_numbers(c, "M", ["R77", "R78"]),
     "find_refunds_by_number": lambda c: refunds.find_refunds_by_number(c, "R77"),
     "latest_refund": lambda c: refunds.latest_refund(c, 77),
     "count_refunds_of_order": lambda c: refunds.count_refunds_of_order(c, 77) or True,

@@ -13,7 +13,7 @@ from config.personal_keys import read_keys
 from config.settings import load_settings
 from worker.errors import CannotOpen
 from worker.personal import without_values
-from worker.seal_keys import new_key
+from worker.seal_keys import Key, new_key
 from worker.seals import Seals
 
 OLD, NEW = (base64.urlsafe_b64encode(bytes([byte] * 32)).decode() for byte in (1, 2))
@@ -65,7 +65,8 @@ def test_data_is_not_opened_for_another_refund_nor_when_it_was_changed() -> None
     with pytest.raises(CannotOpen, match="another refund"):
         seals.open("M/R2", sealed.key_id, sealed.token)
     changed = sealed.token[:-6] + "AAAA" + sealed.token[-2:]
-    for token in (changed, "", "no token"):
+    key = Key(NEW)
+    for token in (changed, "", "no token", "\ud800", key.encrypt(b"no JSON"), key.encrypt(b"\xff")):
         with pytest.raises(CannotOpen, match="not what was sealed"):
             seals.open("M/R1", sealed.key_id, token)
 

@@ -12,10 +12,10 @@ from worker.ledger.rows import (
     AttemptRow,
     Breaker,
     Head,
-    Known,
     Order,
     Refund,
     Sendable,
+    UsedNumber,
     attempt_of,
     order_of,
     refund_of,
@@ -70,17 +70,17 @@ def lock_refund(connection: Connection, refund_id: int) -> Refund:
     return refund_of(connection.execute(found).mappings().one())
 
 
-_KNOWN: Final = select(*(refunds.c[name] for name in Known._fields)).where(
+_USED_NUMBERS: Final = select(*(refunds.c[name] for name in UsedNumber._fields)).where(
     refunds.c.merchant == bindparam("of_merchant"), is_one_of(refunds.c.refund_no, "numbers")
 )
 
 
-def known_refunds(
+def used_numbers(
     connection: Connection, merchant: str, numbers: Sequence[str]
-) -> dict[str, Known]:
-    """Those of the merchant's refunds that are there, by their numbers; not locked."""
-    rows = connection.execute(_KNOWN, {"of_merchant": merchant, "numbers": list(numbers)})
-    return {row.refund_no: Known(*row) for row in rows}
+) -> dict[str, UsedNumber]:
+    """Those of the merchant's numbers that stand for a refund already; nothing is locked."""
+    rows = connection.execute(_USED_NUMBERS, {"of_merchant": merchant, "numbers": list(numbers)})
+    return {row.refund_no: UsedNumber(*row) for row in rows}
 
 
 _OPEN_ORDERS: Final = select(refunds.c.order_id).where(

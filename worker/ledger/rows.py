@@ -119,8 +119,8 @@ class Refund:
         return self.uncleared or self.cleared_at is not None
 
 
-class Known(NamedTuple):
-    """A refund that a job's number stands for, and what its content is told by."""
+class UsedNumber(NamedTuple):
+    """A number that stands for a refund, and what that one's content is told by."""
 
     id: int
     order_id: int

@@ -8,7 +8,7 @@ from worker.errors import Refused
 from worker.ledger.engine import Ledger
 from worker.ledger.guards import NO_GUARDS
 from worker.ledger.orders import orders_by_number
-from worker.ledger.refunds import known_refunds
+from worker.ledger.refunds import used_numbers
 from worker.steps.intake_lot import Accepted, Desk, Job, Placed, place
 
 
@@ -33,7 +33,7 @@ def foresee(
         now=ledger.now(connection),
         guards={job.request.account: NO_GUARDS for job in jobs},
         orders=orders_by_number(connection, merchant, [job.request.order_no for job in jobs]),
-        found=known_refunds(connection, merchant, [job.request.refund_no for job in jobs]),
+        found=used_numbers(connection, merchant, [job.request.refund_no for job in jobs]),
         busy=set(),
     )
     if before is not None:

@@ -21,8 +21,8 @@ from worker.ledger.orders import (
     update_order,
 )
 from worker.ledger.personal_data import keep_sealed
-from worker.ledger.refunds import insert_refunds, known_refunds, orders_with_open
-from worker.ledger.rows import Known, Order
+from worker.ledger.refunds import insert_refunds, orders_with_open, used_numbers
+from worker.ledger.rows import Order, UsedNumber
 from worker.lots import UNDONE, Undone
 from worker.refund import Case
 from worker.runtime import Line
@@ -91,7 +91,7 @@ class Desk:
     guards: dict[str, Guards]
     #: By number, as they are with the jobs that were placed so far.
     orders: dict[str, Order]
-    found: dict[str, Known]
+    found: dict[str, UsedNumber]
     #: Numbers of orders of which a refund is open.
     busy: set[str]
     #: What was said of orders that were there, to be written.
@@ -134,7 +134,7 @@ def _open_desk(
         guards[name] = NO_GUARDS
     numbers = list({job.request.order_no for job in jobs})
     orders = lock_orders_by_number(connection, merchant, numbers, if_free=not patient)
-    found = known_refunds(connection, merchant, [job.request.refund_no for job in jobs])
+    found = used_numbers(connection, merchant, [job.request.refund_no for job in jobs])
     ids = {order.id: number for number, order in orders.items()}
     open_ids = orders_with_open(connection, list(ids)) if ids else set()
     return Desk(
@@ -171,7 +171,7 @@ def place(desk: Desk, job: Job) -> Placed | Accepted | Refused:
         return refusal
 
 
-def _repeated(desk: Desk, found: Known, job: Job) -> Accepted:
+def _repeated(desk: Desk, found: UsedNumber, job: Job) -> Accepted:
     refuse_other(desk.connection, found, job.request, job.sealed)
     return Accepted(order_id=found.order_id, refund_id=found.id, repeated=True)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from refundry import RefundRequest
 from worker.errors import CannotOpen, Conflict, Refused
 from worker.ledger.personal_data import kept_of, sealed_of
-from worker.ledger.rows import Known, Refund
+from worker.ledger.rows import Refund, UsedNumber
 from worker.personal import SEALED_NAMES, personal_in
 from worker.runtime import Line, Runtime
 from worker.seals import Sealed, Seals
@@ -53,7 +53,7 @@ def taken_apart(
 
 
 def refuse_other(
-    connection: Connection, found: Known, request: RefundRequest, sealed: Sealed | None
+    connection: Connection, found: UsedNumber, request: RefundRequest, sealed: Sealed | None
 ) -> None:
     """Refuse a job that repeats the number of a refund, and not its content.
 
@@ -77,7 +77,7 @@ def refuse_other(
     )
 
 
-def _is_same(connection: Connection, found: Known, sealed: Sealed) -> bool:
+def _is_same(connection: Connection, found: UsedNumber, sealed: Sealed) -> bool:
     kept = kept_of(connection, found.id)
     if kept is None or kept.key_id is None or kept.digest is None:
         return True

@@ -157,3 +157,16 @@ def test_a_refund_whose_window_passes_while_it_waits_is_handed_to_a_person(
     intent = shop.claim(order_id)
     assert intent is not None
     assert intent.refund.refund_no == "R2"
+
+
+@pytest.mark.parametrize("size", [2**53 + 1, 2**63, 2**70])
+def test_a_number_in_a_providers_own_field_is_kept_as_it_is_however_large(
+    ledger: Ledger, make_shop: MakeShop, size: int
+) -> None:
+    own = {"provider": "baofu", "base_url": "http://127.0.0.1:9", **OWN_OPTIONS["baofu"]}
+    shop = make_shop(ledger, shop=own)
+    paid_at = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    shop.accept(reason="returned", paid_at=paid_at, extra={"advanceAmt": size})
+    with ledger.read() as connection:
+        (request,) = connection.execute(select(refunds.c.request)).scalars()
+    assert request["extra"] == {"advanceAmt": size}

@@ -21,7 +21,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.orm import aliased
 
 from worker.ledger.archive_tables import archived_attempts, archived_events, archives
 from worker.ledger.tables import (
@@ -80,7 +79,7 @@ def lock_archivable(
 
 def _expected() -> tuple[ColumnElement[bool], ...]:
     """What keeps a refund in the ledger: a case, an open refund of its order, something untold."""
-    other = aliased(refunds)
+    other = refunds.alias()
     return (
         exists().where(cases.c.refund_id == refunds.c.id, cases.c.closed_at.is_(None)),
         exists().where(cases.c.order_id == refunds.c.order_id, cases.c.closed_at.is_(None)),

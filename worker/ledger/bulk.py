@@ -11,23 +11,14 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import (
-    Connection,
-    Dialect,
-    Row,
-    Table,
-    TextClause,
-    Update,
-    bindparam,
-    text,
-    update,
-)
+import orjson
+from sqlalchemy import Connection, Dialect, Row, Table, Update, bindparam, update
 from sqlalchemy.dialects import postgresql
 
 from worker.ledger.types import insert_into
 
 _DIALECT: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]
-_BY_INDEX: Final = text(
+_BY_INDEX: Final = (
     "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),"
     " set_config('enable_mergejoin', 'off', true)"
 )
@@ -52,7 +43,7 @@ def insert_rows(
     """
     if connection.dialect.name == "postgresql":
         statement = _from_json(table, _named(table, rows), returning, unless)
-        done = connection.execute(statement, _given(rows))
+        done = connection.exec_driver_sql(statement, _given(rows))
     else:
         done = _one_by_one(connection, table, rows, returning, unless)
     return done.all() if returning else ()
@@ -72,7 +63,7 @@ def update_rows(
     if connection.dialect.name != "postgresql" or len(rows) == 1:
         connection.execute(_by_key(table, keys), list(rows))
         return
-    connection.execute(_update_from_json(table, keys, _named(table, rows)), _given(rows))
+    connection.exec_driver_sql(_update_from_json(table, keys, _named(table, rows)), _given(rows))
 
 
 def find_by_index(connection: Connection) -> None:
@@ -81,7 +72,7 @@ def find_by_index(connection: Connection) -> None:
     PostgreSQL would scan the whole of a small table, and keep that plan while the table grows.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(_BY_INDEX)
+        connection.exec_driver_sql(_BY_INDEX)
 
 
 def _one_by_one(
@@ -104,7 +95,7 @@ def _one_by_one(
 @cache
 def _from_json(
     table: Table, names: tuple[str, ...], returning: tuple[str, ...], unless: tuple[str, ...]
-) -> TextClause:
+) -> str:
     columns = ", ".join(names)
     given = _recordset(table, {name: name for name in names})
     parts = [f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {given}"]
@@ -112,7 +103,7 @@ def _from_json(
         parts.append(f"ON CONFLICT ({', '.join(unless)}) DO NOTHING")
     if returning:
         parts.append(f"RETURNING {', '.join(returning)}")
-    return text(" ".join(parts))
+    return " ".join(parts)
 
 
 @cache
@@ -122,12 +113,12 @@ def _by_key(table: Table, keys: tuple[str, ...]) -> Update:
 
 
 @cache
-def _update_from_json(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> TextClause:
+def _update_from_json(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> str:
     found_by = {f"key_{name}": name for name in keys}
     given = _recordset(table, found_by | {name: name for name in names})
     changed = ", ".join(f"{name} = given.{name}" for name in names)
     same = " AND ".join(f"{table.name}.{name} = given.key_{name}" for name in keys)
-    return text(f"UPDATE {table.name} SET {changed} FROM {given} WHERE {same}")
+    return f"UPDATE {table.name} SET {changed} FROM {given} WHERE {same}"
 
 
 def _named(table: Table, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -138,11 +129,14 @@ def _named(table: Table, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 def _recordset(table: Table, columns: dict[str, str]) -> str:
     """What :func:`_given` gives, as a table: each name there, and whose type of ours it has."""
     typed = (f"{name} {table.c[ours].type.compile(_DIALECT)}" for name, ours in columns.items())
-    return f"json_to_recordset(CAST(:rows AS json)) AS given ({', '.join(typed)})"
+    return f"json_to_recordset(CAST(%(rows)s AS json)) AS given ({', '.join(typed)})"
 
 
 def _given(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    return {"rows": json.dumps(rows, default=_as_json)}
+    try:
+        return {"rows": orjson.dumps(rows).decode()}
+    except TypeError:  # a number of more than 64 bits, which a provider's own fields may have
+        return {"rows": json.dumps(rows, default=_as_json)}
 
 
 def _as_json(value: object) -> str:

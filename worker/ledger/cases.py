@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, exists, func, select, text, update
-from sqlalchemy.orm import aliased
 
 from worker.ledger.journal import MAX_SUBJECT
 from worker.ledger.tables import case_entries, cases, orders, refunds
@@ -102,7 +101,7 @@ def entries_of(connection: Connection, case_id: int) -> list[dict[str, Any]]:
 
 def held_orders(connection: Connection, limit: int) -> list[HeldOrder]:
     """The held orders without an open case of that, those first that are held longest."""
-    other = aliased(refunds)
+    other = refunds.alias()
     latest = select(func.max(other.c.id)).where(other.c.order_id == orders.c.id)
     has_case = exists().where(
         cases.c.order_id == orders.c.id, cases.c.kind == Case.HELD, text("cases.closed_at IS NULL")

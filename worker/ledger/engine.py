@@ -187,6 +187,7 @@ def create_ledger_engine(url: str) -> Engine:
         url,
         pool_size=POOL_SIZE,
         max_overflow=10,
+        pool_use_lifo=True,  # the latest used one has its statements prepared
         connect_args={**_CONNECT, "cursor_factory": SparingCursor},
         hide_parameters=True,
     )

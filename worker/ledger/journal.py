@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, text, update
-from sqlalchemy.orm import aliased
 
 from refundry import Event, State
 from worker.case_rules import Deed, due_by
@@ -185,7 +184,7 @@ def due_announcements(
     ``but_not`` are beginnings of URLs that are left out.
     """
     url = announcements.c.target["url"].as_string()
-    earlier = aliased(announcements)
+    earlier = announcements.alias()
     not_first = (
         select(earlier.c.id)
         .where(

@@ -6,15 +6,17 @@ index is kept for that, for no other time needs it.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, exists, select, text, update
+from sqlalchemy import Connection, Select, and_, bindparam, exists, select, text, update
 
+from worker.ledger.bulk import find_by_index
 from worker.ledger.engine import Ledger
 from worker.ledger.query_first import not_cleared
 from worker.ledger.refunds import refund_rows
-from worker.ledger.rows import Order, Refund, refund_of
+from worker.ledger.rows import Order, Refund, order_of, refund_of
 from worker.ledger.tables import ASKABLE, accounts, attempts, orders, refunds
+from worker.ledger.types import is_one_of
 
 
 def accounts_with_questions(
@@ -78,6 +80,29 @@ def count_questions(
     return found
 
 
+_CLAIM: Final = (
+    update(refunds)
+    .where(is_one_of(refunds.c.id, "ids"))
+    .values(
+        due_at=bindparam("claimed_until"),
+        asked=refunds.c.asked + 1,
+        asked_at=bindparam("claimed_at"),
+    )
+)
+_CLAIMED: Final = refund_rows().where(is_one_of(refunds.c.id, "ids"))
+#: What was told of before it was sent has no attempt.
+_WITH_ORDER: Final = (
+    select(refunds.c.id.label("refund"), attempts.c.started_at, orders)
+    .join(orders, orders.c.id == refunds.c.order_id)
+    .outerjoin(
+        attempts,
+        and_(attempts.c.refund_id == refunds.c.id, attempts.c.number == refunds.c.attempt),
+    )
+    .where(is_one_of(refunds.c.id, "ids"))
+    .order_by(refunds.c.id)
+)
+
+
 def claim_questions(
     connection: Connection,
     account: str,
@@ -87,7 +112,6 @@ def claim_questions(
     limit: int,
 ) -> list[tuple[Refund, Order, datetime | None]]:
     """Due refunds of an account, their latest attempt's start if any, claimed until ``until``."""
-    latest = and_(attempts.c.refund_id == refunds.c.id, attempts.c.number == refunds.c.attempt)
     due = _due(account, now, limit).with_for_update(skip_locked=True)
     ids = list(connection.execute(due).scalars())
     if since is not None and len(ids) < limit:
@@ -95,32 +119,13 @@ def claim_questions(
         ids += connection.execute(queued).scalars()
     if not ids:
         return []
-    connection.execute(
-        update(refunds)
-        .where(refunds.c.id.in_(ids))
-        .values(due_at=until, asked=refunds.c.asked + 1, asked_at=now)
-    )
-    rows = connection.execute(refund_rows().where(refunds.c.id.in_(ids))).all()
+    find_by_index(connection)
+    connection.execute(_CLAIM, {"ids": ids, "claimed_until": until, "claimed_at": now})
+    rows = connection.execute(_CLAIMED, {"ids": ids})
     found = {row.id: refund_of(row._mapping) for row in rows}
-    return [
-        (found[refund_id], order, started_at)
-        for refund_id, order, started_at in _with_order(connection, ids, latest)
-    ]
-
-
-def _with_order(
-    connection: Connection, ids: list[int], latest: Any
-) -> list[tuple[int, Order, datetime | None]]:
-    rows = connection.execute(
-        select(refunds.c.id.label("refund"), attempts.c.started_at, orders)
-        .join(orders, orders.c.id == refunds.c.order_id)
-        .outerjoin(attempts, latest)  # what was told of before it was sent has none
-        .where(refunds.c.id.in_(ids))
-        .order_by(refunds.c.id)
-    )
-    found = []
-    for row in rows:
-        values = dict(row._mapping)
-        refund_id, started_at = values.pop("refund"), values.pop("started_at")
-        found.append((refund_id, Order(**values), started_at))
-    return found
+    claimed = []
+    for row in connection.execute(_WITH_ORDER, {"ids": ids}):
+        order = dict(row._mapping)
+        refund_id, started_at = order.pop("refund"), order.pop("started_at")
+        claimed.append((found[refund_id], order_of(order), started_at))
+    return claimed

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, select
-from sqlalchemy.orm import aliased
 
 from worker.ledger.rows import AttemptRow, Order, Refund, attempt_of, order_of, refund_of
 from worker.ledger.tables import accounts, attempts, orders, refunds
@@ -68,7 +67,7 @@ def lock_rows(
 
 @cache
 def _beside(time: ColumnElement[datetime]) -> Select[Any]:
-    other = aliased(refunds)
+    other = refunds.alias()
     others_wait = exists().where(
         other.c.order_id == refunds.c.order_id,
         other.c.state == "queued",

@@ -23,6 +23,7 @@ class Gathered:
     def __init__(self) -> None:
         self._updates: dict[tuple[Table, Key], dict[str, Any]] = {}
         self._inserts: list[tuple[Table, Mapping[str, Any]]] = []
+        self._finds_by_index = False
 
     def update(self, table: Table, key: Key, values: Mapping[str, Any]) -> None:
         """Columns of one row; what was said of them before is overruled."""
@@ -38,22 +39,22 @@ class Gathered:
             return
         updates, inserts = self._updates, self._inserts
         self._updates, self._inserts = {}, []
-        _update_all(connection, updates)
+        self._update_all(connection, updates)
         _insert_all(connection, inserts)
 
-
-def _update_all(
-    connection: Connection, updates: Mapping[tuple[Table, Key], dict[str, Any]]
-) -> None:
-    lots: dict[tuple[Table, tuple[str, ...], frozenset[str]], list[dict[str, Any]]] = {}
-    for (table, key), values in updates.items():
-        keys = {f"key_{name}": value for name, value in key}
-        alike = table, tuple(name for name, _ in key), frozenset(values)
-        lots.setdefault(alike, []).append(keys | values)
-    if any(len(rows) > 1 for rows in lots.values()):
-        find_by_index(connection)
-    for (table, names, _), rows in lots.items():
-        update_rows(connection, table, names, rows)
+    def _update_all(
+        self, connection: Connection, updates: Mapping[tuple[Table, Key], dict[str, Any]]
+    ) -> None:
+        lots: dict[tuple[Table, tuple[str, ...], frozenset[str]], list[dict[str, Any]]] = {}
+        for (table, key), values in updates.items():
+            keys = {f"key_{name}": value for name, value in key}
+            alike = table, tuple(name for name, _ in key), frozenset(values)
+            lots.setdefault(alike, []).append(keys | values)
+        if not self._finds_by_index and any(len(rows) > 1 for rows in lots.values()):
+            find_by_index(connection)
+            self._finds_by_index = True
+        for (table, names, _), rows in lots.items():
+            update_rows(connection, table, names, rows)
 
 
 def _insert_all(connection: Connection, inserts: Iterable[tuple[Table, Mapping[str, Any]]]) -> None:

@@ -189,7 +189,7 @@ def _fit(desk: Desk, job: Job) -> Placed:
     marketing = marketing_of(line, request)
     check_amounts(request, paid, spoken_for, marketing, order)
     check_count(desk.connection, line, order, desk.placed[number])
-    known = replace(order, **facts)
+    known = replace(order, **facts) if facts else order
     begins = _may_begin(desk, job, known)
     changed = facts | {
         "reserved": order.reserved + request.amount - marketing,

@@ -158,7 +158,6 @@ class Lane(Generic[Item, Result]):
             if self._waiting:
                 self._waiting[0].leads = True
                 self._waiting[0].turn.release()
-        lot[0].leads = False
         for place in lot[1:]:
             place.turn.release()
 

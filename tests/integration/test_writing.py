@@ -6,14 +6,19 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, event, select, text
 
 from tests.integration.builders import NOW, raw_order
+from tests.integration.conftest import MakeShop
 from worker.ledger.engine import Ledger
 from worker.ledger.orders import update_order
+from worker.ledger.questions import claim_questions
 from worker.ledger.tables import orders
+from worker.refund import Verdict
 
 ORDERS = 6
+#: When whatever is open is due.
+LATER = NOW + timedelta(days=1)
 TIMES = st.none() | st.integers(-(10**6), 10**6).map(lambda ms: NOW + timedelta(milliseconds=ms))
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3)
 CHANGE = st.fixed_dictionaries(
@@ -57,10 +62,8 @@ def _rows(connection: Connection) -> dict[int, dict[str, Any]]:
     return {row.id: dict(row._mapping) for row in rows}
 
 
-def test_rows_of_a_table_that_is_still_small_are_found_by_its_index(
-    postgres_ledger: Ledger,
-) -> None:
-    """The plan is kept, and would be a scan of the whole table still when that has grown."""
+def _plans_of_updates(connection: Connection) -> list[str]:
+    """How PostgreSQL finds the rows of each UPDATE that is executed from now on."""
     plans: list[str] = []
 
     def explain(_: Any, cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
@@ -68,8 +71,16 @@ def test_rows_of_a_table_that_is_still_small_are_found_by_its_index(
             plan = cursor.connection.execute(f"EXPLAIN {statement}", parameters)
             plans.append("\n".join(line for (line,) in plan))
 
+    event.listen(connection, "before_cursor_execute", explain)
+    return plans
+
+
+def test_rows_of_a_table_that_is_still_small_are_found_by_its_index(
+    postgres_ledger: Ledger,
+) -> None:
+    """The plan is kept, and would be a scan of the whole table still when that has grown."""
     with postgres_ledger.write() as connection:
-        event.listen(connection, "before_cursor_execute", explain)
+        plans = _plans_of_updates(connection)
         for number in (1, 2):
             raw_order(connection, number)
         for number in (1, 2):
@@ -77,4 +88,22 @@ def test_rows_of_a_table_that_is_still_small_are_found_by_its_index(
         connection.execute(select(1))
     (plan,) = plans
     assert "Index Scan using pk_orders" in plan
+    assert "Seq Scan" not in plan
+
+
+def test_questions_of_a_table_that_is_still_small_are_claimed_by_its_index(
+    postgres_ledger: Ledger, make_shop: MakeShop
+) -> None:
+    shop = make_shop(postgres_ledger, shop={})
+    for number in (1, 2):
+        accepted = shop.accept(order_no=f"O{number}", refund_no=f"R{number}")
+        intent = shop.claim(accepted.order_id)
+        assert intent is not None
+        shop.settle(intent, Verdict.PENDING)
+    with postgres_ledger.write() as connection:
+        connection.execute(text("ANALYZE refunds"))
+        plans = _plans_of_updates(connection)
+        assert len(claim_questions(connection, "shop", None, LATER, LATER, 64)) == 2
+    (plan,) = plans
+    assert "Index Scan" in plan
     assert "Seq Scan" not in plan
